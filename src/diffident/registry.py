@@ -1,0 +1,99 @@
+"""Names to things: one dictionary for statistics, walks, probes, spaces, modalities and recipes, open to other packages.
+
+A thing is found in one of three places, in this order: it was registered by hand, a module of this package is named
+after it (``statistics/landing.py`` holds ``landing``), or another package announces it in the entry-point group
+``diffident.<kind>``. Listing names imports none of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from importlib import metadata
+from typing import TypeVar
+
+from .errors import InvalidSetting, UnknownName
+
+T = TypeVar("T")
+
+#: where each kind lives: a package whose files are named as the things in it, or a single module
+ROOMS = {
+    "statistics": "diffident.statistics",
+    "walks": "diffident.walks",
+    "probes": "diffident.probes",
+    "spaces": "diffident.spaces",
+    "modalities": "diffident.modalities",
+    "recipes": "diffident.recipes",
+}
+
+_things: dict[tuple[str, str], object] = {}
+
+
+def register(kind: str, name: str, thing: T) -> T:
+    """Give ``thing`` a name of that kind and return it. A name means one thing only.
+
+    Raises:
+        InvalidSetting: the name is taken by something else of that kind.
+    """
+    taken = _things.get((kind, name), thing)
+    if taken is not thing and _origin(taken) != _origin(thing):
+        raise InvalidSetting(f"two {kind} are called {name!r}: {_origin(taken)} and {_origin(thing)}; rename one of them")
+    _things[kind, name] = thing
+    return thing
+
+
+def registered(kind: str, name: str) -> Callable[[T], T]:
+    """Decorator form of :func:`register`."""
+    return lambda thing: register(kind, name, thing)
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, sorted. Modules named as the thing in them are listed without being imported."""
+    found = {name for room, name in _things if room == kind} | _files(kind) | {point.name for point in _announced(kind)}
+    return sorted(found)
+
+
+def find(kind: str, name: str) -> object:
+    """The thing of that kind and name, imported now if need be.
+
+    Raises:
+        UnknownName: there is none; the message suggests the nearest name and lists them all.
+    """
+    if (kind, name) not in _things:
+        _import(kind, name)
+    if (kind, name) not in _things:
+        raise UnknownName(_unknown(kind, name))
+    return _things[kind, name]
+
+
+def _import(kind: str, name: str) -> None:
+    if name in _files(kind):
+        importlib.import_module(f"{ROOMS[kind]}.{name}")
+    for point in _announced(kind):
+        if point.name == name:
+            register(kind, name, point.load())
+
+
+def _files(kind: str) -> set[str]:
+    room = importlib.import_module(ROOMS[kind])
+    if not hasattr(room, "__path__"):  # a single module: importing it has registered what it holds
+        return set()
+    return {module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_")}
+
+
+def _announced(kind: str) -> metadata.EntryPoints:
+    return metadata.entry_points(group=f"diffident.{kind}")
+
+
+def _origin(thing: object) -> str:
+    where = thing if isinstance(thing, type) else type(thing)
+    return f"{getattr(thing, '__module__', where.__module__)}.{getattr(thing, '__qualname__', where.__qualname__)}"
+
+
+def _unknown(kind: str, name: str) -> str:
+    known = names(kind)
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return f"no {kind} called {name!r}; {guess}there are: {', '.join(known) or 'none'}"
