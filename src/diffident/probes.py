@@ -1,0 +1,99 @@
+"""What is asked beside x0 at a look, and needs the model itself: derivatives, activations, divergences.
+
+A probe states what it costs and fills a named column of the trajectory, from which a statistic reads it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import registry
+from .denoiser import Denoiser
+from .errors import InvalidSetting
+from .walks import Look
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a question costs per item: network evaluations and Jacobian products."""
+
+    evaluations: int = 0
+    products: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.evaluations + other.evaluations, self.products + other.products)
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(self.evaluations * times, self.products * times)
+
+    def __str__(self) -> str:
+        return f"{self.evaluations} evaluations, {self.products} Jacobian products"
+
+
+class Probe(ABC):
+    """Asked at each look, beside x0. Subclasses are frozen dataclasses; equal probes are asked once."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of the column that is filled."""
+
+    @property
+    @abstractmethod
+    def cost(self) -> Cost:
+        """Per look and item."""
+
+    @abstractmethod
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        """The answer, (n, ...); that of one item may not depend on the others."""
+
+
+@registry.registered("probes", "trace")
+@dataclass(frozen=True)
+class HutchinsonTrace(Probe):
+    """The trace of the denoiser's Jacobian, tr dE[x0|x_t]/dx_t, estimated with random signs (Hutchinson 1990).
+
+    Mean over ``draws`` of v . (J v) with v of independent +1 and -1, the same for all items. By Miyasawa's formula
+    sigma^2 / alpha times the trace is the total posterior variance of x0, the model's own uncertainty. The estimate is
+    unbiased; for symmetric J its variance is 2 (||J||_F^2 - sum J_ii^2) / draws. Column ``trace``, (n,), no unit.
+    Cost: one forward Jacobian product per draw.
+    """
+
+    draws: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise InvalidSetting(f"a trace is estimated from one draw or more; got draws={self.draws}")
+
+    @property
+    def name(self) -> str:
+        return "trace"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(products=self.draws)
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        return torch.stack([self._draw(denoiser, look, i) for i in range(self.draws)]).mean(0)
+
+    def _draw(self, denoiser: Denoiser, look: Look, i: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        signs = torch.randint(0, 2, tuple(look.x.shape[1:]), generator=generator).mul(2).sub(1).to(look.x)
+        v = signs.expand_as(look.x).contiguous()
+        _, product = torch.func.jvp(lambda x: denoiser(x, look.alpha, look.sigma), (look.x,), (v,))
+        return (v * product).flatten(1).sum(1)
+
+
+def probe(name: str, **settings: Any) -> Probe:
+    """The registered probe of that name with those settings.
+
+    >>> probe("trace", draws=2).cost
+    Cost(evaluations=0, products=2)
+    """
+    return registry.find("probes", name)(**settings)  # type: ignore[operator]

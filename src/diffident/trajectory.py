@@ -1,0 +1,78 @@
+"""The record that a walk leaves: what the denoiser was shown and what it answered, level by level.
+
+From here onward no line of code knows whether the item was photographed or generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .errors import WrongShape
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """``n`` items seen at ``l`` levels, in the order in which they were visited.
+
+    Attributes:
+        alpha: what was left of the item at each level, (l,) float64.
+        sigma: standard deviation of the noise at each level, (l,) float64, above 0.
+        x: what the denoiser was shown, (l, n, *shape).
+        denoised: what it answered, E[x0 | x_t], (l, n, *shape).
+        origin: what the record is about, (n, *shape): the item itself, or the sample that was generated.
+        columns: answers of probes by name, each (l, n, ...).
+        walk: the walk that left this record.
+        provenance: plain facts for people: the model's name, its fingerprint.
+
+    >>> look = torch.zeros(3, 2, 1, 4, 4)
+    >>> film = Trajectory(torch.ones(3), torch.tensor([0.1, 0.2, 0.3]), look, look, look[0], {}, None)
+    >>> len(film), film.items, film.eps.shape == look.shape
+    (3, 2, True)
+    """
+
+    alpha: Float[Tensor, " levels"]
+    sigma: Float[Tensor, " levels"]
+    x: Float[Tensor, "levels items *shape"]
+    denoised: Float[Tensor, "levels items *shape"]
+    origin: Float[Tensor, "items *shape"]
+    columns: Mapping[str, Tensor]
+    walk: object
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        looks, items = self.x.shape[0], self.origin.shape[0]
+        fits = self.x.shape == self.denoised.shape == (looks, *self.origin.shape) and self.alpha.shape == self.sigma.shape == (looks,)
+        if not fits or any(column.shape[:2] != (looks, items) for column in self.columns.values()):
+            raise WrongShape(f"a trajectory of {looks} levels and {items} items does not fit together: x {tuple(self.x.shape)}, denoised {tuple(self.denoised.shape)}, origin {tuple(self.origin.shape)}, alpha {tuple(self.alpha.shape)}, sigma {tuple(self.sigma.shape)}, columns {[tuple(c.shape) for c in self.columns.values()]}")
+
+    def __len__(self) -> int:
+        """How many levels were visited."""
+        return self.x.shape[0]
+
+    @property
+    def items(self) -> int:
+        """How many items the record holds."""
+        return self.origin.shape[0]
+
+    @property
+    def eps(self) -> Float[Tensor, "levels items *shape"]:
+        """The noise that the answer implies: (x - alpha denoised) / sigma. Minus sigma times the score."""
+        return (self.x - self._at(self.alpha) * self.denoised) / self._at(self.sigma)
+
+    @property
+    def velocity(self) -> Float[Tensor, "levels items *shape"]:
+        """The v-prediction: alpha eps - sigma denoised (Salimans & Ho 2022)."""
+        return self._at(self.alpha) * self.eps - self._at(self.sigma) * self.denoised
+
+    def select(self, items: Sequence[int] | Tensor | slice) -> Trajectory:
+        """The record of some of the items, in the order given."""
+        columns = {name: column[:, items] for name, column in self.columns.items()}
+        return replace(self, x=self.x[:, items], denoised=self.denoised[:, items], origin=self.origin[items], columns=columns)
+
+    def _at(self, of_level: Tensor) -> Tensor:
+        return of_level.to(self.x.dtype).reshape(-1, *[1] * (self.x.ndim - 1))
