@@ -1,0 +1,144 @@
+"""Published methods, written down as data. Papers' names live here and in reference lines only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import levels as grids
+from . import registry, statistics
+from .errors import InvalidSetting
+from .probes import Cost, Probe
+from .statistics import Statistic
+from .walks import Clean, Encode, Reconstruct, Renoise, Walk, walk_from
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One statistic read off one walk.
+
+    Attributes:
+        walk: how the model is questioned.
+        statistic: the name of what is read.
+        settings: of the statistic.
+        name: of its columns; the statistic's own unless two readings share it.
+    """
+
+    walk: Walk
+    statistic: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.statistic
+
+    @property
+    def of(self) -> Statistic:
+        """The statistic itself."""
+        return statistics.find(self.statistic)
+
+    def config(self) -> dict[str, Any]:
+        return {"walk": self.walk.config(), "statistic": self.statistic, "settings": dict(self.settings), "name": self.name}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to ask of a model and how to read it: from items to named columns, and how columns become one strangeness.
+
+    Attributes:
+        name: for people.
+        readings: what is read; equal walks are run once.
+        space: where the diffusion lives, by name.
+        combine: how many numbers become one: ``gaussian`` or ``ranks`` (see ``diffident.calibration.strangeness``).
+        source: the paper.
+
+    Raises:
+        InvalidSetting: no readings, two with one name, or a walk with fewer noise draws than a statistic needs.
+    """
+
+    name: str
+    readings: tuple[Reading, ...]
+    space: str = "pixels"
+    combine: str = "gaussian"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        labels = [reading.label for reading in self.readings]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if not labels or twice:
+            raise InvalidSetting(f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}")
+        for reading in self.readings:
+            if reading.walk.draws < reading.of.draws:
+                raise InvalidSetting(f"{reading.statistic!r} needs {reading.of.draws} noise draws per level and its walk makes {reading.walk.draws}; give the walk repeats={reading.of.draws}")
+
+    @property
+    def plan(self) -> dict[Walk, tuple[Reading, ...]]:
+        """The readings of each different walk."""
+        return {walk: tuple(r for r in self.readings if r.walk == walk) for walk in dict.fromkeys(r.walk for r in self.readings)}
+
+    def probes(self, walk: Walk) -> tuple[Probe, ...]:
+        """What is asked beside x0 on a walk, each once."""
+        return tuple(dict.fromkeys(probe for reading in self.plan[walk] for probe in reading.of.probes))
+
+    @property
+    def cost(self) -> Cost:
+        """Per item: network evaluations and Jacobian products."""
+        total = Cost()
+        for walk in self.plan:
+            for probe in self.probes(walk):
+                total += probe.cost * len(walk.levels)
+            total += Cost(walk.evaluations)
+        return total
+
+    def config(self) -> dict[str, Any]:
+        """The recipe as plain data for JSON; :func:`recipe_from` reads it back."""
+        return {"name": self.name, "readings": [r.config() for r in self.readings], "space": self.space, "combine": self.combine, "source": self.source}
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of everything that changes a number; names for people are not part of it."""
+        readings = [r.config() for r in self.readings]
+        return hashlib.sha256(json.dumps([readings, self.space], sort_keys=True).encode()).hexdigest()
+
+
+def recipe_from(config: Mapping[str, Any]) -> Recipe:
+    """The recipe that :meth:`Recipe.config` described."""
+    readings = tuple(Reading(walk_from(r["walk"]), r["statistic"], _tuples(r["settings"]), r["name"]) for r in config["readings"])
+    return Recipe(config["name"], readings, config["space"], config["combine"], config["source"])
+
+
+def recipe(name: str | Recipe) -> Recipe:
+    """The registered recipe of that name; a recipe is given back as it is.
+
+    >>> recipe("diffpath").cost
+    Cost(evaluations=10, products=0)
+    """
+    return name if isinstance(name, Recipe) else registry.find("recipes", name)  # type: ignore[return-value]
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+
+
+def _keep(recipe: Recipe) -> Recipe:
+    return registry.register("recipes", recipe.name, recipe)
+
+
+#: Noise the item at several levels, ask what was there, and see how far the answer lies from the item.
+RECONSTRUCTION = _keep(Recipe("reconstruction", (Reading(Renoise(grids.angular([0.1, 0.3, 1.0])), "residual"),), combine="ranks", source="Graham et al. 2023, 2211.07740, without its sampling chain"))
+
+#: Noise the item half way, walk it back to the data, and compare.
+PARTIAL = _keep(Recipe("partial", (Reading(Reconstruct(start=0.5, steps=5), "residual", {"last": True}),), combine="ranks", source="Wyatt et al. 2022 (AnoDDPM), with Gaussian noise"))
+
+#: The six numbers of a path to noise.
+DIFFPATH = _keep(Recipe("diffpath", (Reading(Encode(), "path_speed"), Reading(Encode(), "path_curvature")), source="Heng et al. 2024, 2405.11881"))
+
+#: The one number of the same paper.
+DIFFPATH_1D = _keep(Recipe("diffpath-1d", (Reading(Encode(), "path_curvature", {"powers": (2,)}),), combine="ranks", source="Heng et al. 2024, 2405.11881"))
+
+#: The norms of the score of the clean item at ten claimed levels.
+MSMA = _keep(Recipe("msma", (Reading(Clean(), "score_norm"),), source="Mahmood et al. 2021, 2010.13132"))
