@@ -1,0 +1,128 @@
+"""The raw numbers of many items, with one fingerprint: a table that is saved, cached, merged and judged again later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from .errors import DamagedModel, ForeignScores, OutputError, WrongShape
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Statistics of ``n`` items in ``k`` named columns. Rows of unreadable items are NaN and say why.
+
+    Attributes:
+        names: of the items, (n,).
+        columns: of the numbers, (k,), for example ``residual[1]``.
+        values: (n, k) float64, raw: never clipped, never normalised.
+        tails: per column, where strangeness lies: ``upper`` (larger is stranger), ``lower`` or ``both``.
+        says: per column, the plain words for an extreme value, for a verdict's sentence.
+        fingerprint: of the model and the recipe; scores with different ones are never compared.
+        digests: sha256 of each item's content, (n,); empty for an unreadable file.
+        vitals: per item, what was measured before scoring (size, contrast, ...): what detector depth is read from.
+        problems: per item, empty or why it could not be read.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: np.ndarray
+    tails: tuple[str, ...]
+    says: tuple[str, ...]
+    fingerprint: str
+    digests: tuple[str, ...]
+    vitals: tuple[dict[str, float], ...]
+    problems: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float64, order="C")
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        if not self.problems:
+            object.__setattr__(self, "problems", ("",) * len(self.names))
+        rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
+        if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
+            raise WrongShape(f"scores need one row per item and one column per statistic; values are {values.shape}, rows named {sorted(rows)}, columns named {sorted(columns)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Which rows hold finite numbers throughout, (n,) bool."""
+        return np.isfinite(self.values).all(axis=1) & np.array([not p for p in self.problems], dtype=bool)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> Scores:
+        """The rows of that order (indices) or where a mask is true."""
+        index = np.arange(len(self))[np.asarray(rows)].tolist() if len(rows) else []
+
+        def pick(of: tuple) -> tuple:
+            return tuple(of[i] for i in index)
+
+        return replace(self, names=pick(self.names), values=self.values[index], digests=pick(self.digests), vitals=pick(self.vitals), problems=pick(self.problems))
+
+    @staticmethod
+    def merge(parts: Sequence[Scores]) -> Scores:
+        """One table from several, in order: of chunks, or of many machines.
+
+        Raises:
+            ForeignScores: parts of different models or recipes.
+            WrongShape: no parts at all.
+        """
+        if not parts:
+            raise WrongShape("cannot merge no scores; give at least one table")
+        for part in parts[1:]:
+            part.require(parts[0].fingerprint, "these scores")
+
+        def chain(of: str) -> tuple:
+            return tuple(x for part in parts for x in getattr(part, of))
+
+        rows = {name: chain(name) for name in ("names", "digests", "vitals", "problems")}
+        return replace(parts[0], values=np.concatenate([part.values for part in parts]), **rows)
+
+    def require(self, fingerprint: str, of: str) -> None:
+        """Refuse unless these scores come from the model and recipe of that fingerprint.
+
+        Raises:
+            ForeignScores: they do not.
+        """
+        if self.fingerprint != fingerprint:
+            raise ForeignScores(f"scores with fingerprint {self.fingerprint[:12]} cannot be compared with {of} ({fingerprint[:12]}): another model or recipe made them; score the items again with this one")
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.safetensors`` file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        keep = {name: getattr(self, name) for name in ("names", "columns", "tails", "says", "fingerprint", "digests", "vitals", "problems")}
+        try:
+            Path(path).write_bytes(save({"values": self.values}, {"scores": json.dumps({"format": FORMAT, **keep})}))
+        except OSError as error:
+            raise OutputError(f"cannot write scores to {path}: {error.strerror or error}; choose another place or make room") from error
+
+    @staticmethod
+    def load(path: str | Path) -> Scores:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DamagedModel: the file is missing, cut short or not scores.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                kept = json.loads(file.metadata()["scores"])
+                values = file.get_tensor("values")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise DamagedModel(f"{path} does not hold readable scores ({error}); score the items again") from error
+        rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
+        return Scores(values=values, fingerprint=kept["fingerprint"], **rows)

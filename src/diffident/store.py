@@ -1,0 +1,85 @@
+"""Models on disk: a folder with settings, tensors and a card. Loading checks every file by sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import registry
+from .errors import DamagedModel
+from .folder import read_folder, write_folder
+from .model import Model, denoiser_from, tensors_of
+from .modalities import Modality
+from .spaces import space
+
+WEIGHTS, CARD = "weights.safetensors", "README.md"
+
+
+def save(model: Model, folder: str | Path) -> Path:
+    """Write a model's folder, whole or not at all.
+
+    Raises:
+        OutputError: the place is taken by something else, cannot be written, or the disk is full.
+    """
+    return write_folder(folder, lambda place: fill(place, model))
+
+
+def fill(place: Path, model: Model) -> dict[str, Any]:
+    """Write a model's files into an empty folder; returns what the manifest says of them."""
+    from safetensors.torch import save as to_bytes
+
+    seen = torch.tensor([list(bytes.fromhex(digest)) for digest in sorted(model.seen)], dtype=torch.uint8).reshape(-1, 32)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors_of(model.denoiser).items()}
+    (place / WEIGHTS).write_bytes(to_bytes({**{f"denoiser.{name}": tensor for name, tensor in tensors.items()}, "seen": seen}))
+    (place / CARD).write_text(card(model), "utf-8")
+    return {"diffident": version("diffident"), "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint}}
+
+
+def load(folder: str | Path) -> Model:
+    """Read a model's folder. Every file is checked before it is used.
+
+    Raises:
+        NotAModel: it is not a folder that Diffident has written.
+        DamagedModel: a file is missing, cut short or altered.
+        NewerFormat: a later version wrote it.
+    """
+    facts = read_folder(folder)
+    return restore(Path(folder), facts)
+
+
+def restore(place: Path, facts: Mapping[str, Any]) -> Model:
+    """The model of a folder whose manifest has been read and checked."""
+    from safetensors.torch import load as from_bytes
+
+    if "model" not in facts:
+        raise DamagedModel(f"{place} says nothing of a model; make it again")
+    said, tensors = facts["model"], from_bytes((place / WEIGHTS).read_bytes())
+    kept = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
+    model = Model(
+        denoiser=denoiser_from(said["network"], kept),
+        modality=modality_from(said["modality"]),
+        space=space(said["space"]),
+        chunk=said["chunk"],
+        seen=frozenset(bytes(row.tolist()).hex() for row in tensors["seen"]),
+        name=said["name"],
+        notes=said["notes"],
+    )
+    if model.fingerprint != said["fingerprint"]:
+        raise DamagedModel(f"{place} does not hold the model that its manifest names ({model.fingerprint[:12]} instead of {said['fingerprint'][:12]}); make it again")
+    return model
+
+
+def modality_from(config: Mapping[str, Any]) -> Modality:
+    """The modality that ``Modality.config`` described."""
+    return registry.find("modalities", config["name"]).from_config(config)  # type: ignore[attr-defined]
+
+
+def card(model: Model) -> str:
+    """The model card: what it is, what it saw, how to use it."""
+    facts = [("network", model.config()["network"]), ("items", str(model.modality.config())), ("trained on", f"{len(model.seen)} different items"), ("fingerprint", model.fingerprint), *model.notes.items()]
+    lines = "\n".join(f"| {name} | {value} |" for name, value in facts)
+    return f"# {model.name}\n\nA model of Diffident.\n\n| | |\n|---|---|\n{lines}\n\nJudge items with it: `diffident score {model.name} ITEMS -o scores.csv`.\n"
