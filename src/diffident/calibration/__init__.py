@@ -1,0 +1,102 @@
+"""How the numbers of known-good items look, and where a new item stands among them: strangeness, p-values, evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import NotFinite, TooFewReferences
+from ..scores import Scores
+from .depth import Depth, Limit
+from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, smallest_p
+from .strangeness import COMBINERS, Gaussian, Ranks, Robust, Strangeness, combiner
+
+__all__ = [
+    "COMBINERS",
+    "Calibration",
+    "Depth",
+    "Gaussian",
+    "Judged",
+    "Limit",
+    "Ranks",
+    "Robust",
+    "Strangeness",
+    "combiner",
+    "conformal_p",
+    "evidence_p",
+    "false_alarm_bound",
+    "false_discoveries",
+    "fewest_discoveries",
+    "needed",
+    "smallest_p",
+]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Where m items stand among the references. Rows of unreadable items are NaN.
+
+    Attributes:
+        strangeness: (m,), raw, larger is stranger: for ranking.
+        p: (m,), conformal p-value of all statistics together; small is strange.
+        evidence: (m, k), p-value of each statistic by itself: which of them speaks.
+        references: how many known-good items stand behind them.
+    """
+
+    strangeness: np.ndarray
+    p: np.ndarray
+    evidence: np.ndarray
+    references: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Known-good scores, and the way in which many statistics become one p-value.
+
+    What is assumed, in plain words: a good item to come and the references are *exchangeable*: taken by the same camera,
+    in the same way, at times that do not matter, so that nobody could tell which of them came last. The references were
+    not used to train the model. Then a good item is flagged at level a with probability at most a, averaged over
+    calibrations. All items of a run share this one set of references, so a run's own false-alarm rate scatters around
+    that average: :func:`false_alarm_bound` says how far. Nothing is promised when the good items themselves change.
+
+    Raises:
+        TooFewReferences: no references.
+        NotFinite: a reference without finite numbers; the message names the first ones.
+
+    >>> values = np.random.default_rng(0).normal(size=(99, 2))
+    >>> rows = dict(columns=("a", "b"), tails=("upper", "upper"), says=("odd", "uneven"), fingerprint="f")
+    >>> good = Scores(tuple(map(str, range(99))), values=values, digests=("",) * 99, vitals=({},) * 99, **rows)
+    >>> new = Scores(("x",), values=np.array([[9.0, 9.0]]), digests=("",), vitals=({},), **rows)
+    >>> Calibration(good).judge(new).p
+    array([0.01])
+    """
+
+    references: Scores
+    combiner: Strangeness = field(default_factory=Gaussian)
+
+    def __post_init__(self) -> None:
+        if not len(self.references):
+            raise TooFewReferences("cannot calibrate with 0 reference items; give at least 19 to flag at p <= 0.05, 99 for p <= 0.01")
+        bad = np.flatnonzero(~self.references.readable)
+        if len(bad):
+            first = ", ".join(self.references.names[i] for i in bad[:3]) + (", ..." if len(bad) > 3 else "")
+            raise NotFinite(f"{len(bad)} of {len(self.references)} references have no finite score ({first}); leave them out or repair them")
+
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def judge(self, scores: Scores) -> Judged:
+        """Strangeness, p-value and evidence of each item; each row is the same alone or in any company.
+
+        Raises:
+            ForeignScores: the scores come from another model or recipe than the references.
+        """
+        scores.require(self.references.fingerprint, "these references")
+        known, tails, readable = self.references.values, self.references.tails, scores.readable
+        items = scores.values[readable]
+        strangeness, p, evidence = np.full(len(scores), np.nan), np.full(len(scores), np.nan), np.full(scores.values.shape, np.nan)
+        strangeness[readable] = self.combiner.score(known, items, tails)
+        p[readable] = self.combiner.p_values(known, items, tails)
+        evidence[readable] = evidence_p(known, items, tails)
+        return Judged(strangeness, p, evidence, len(self))

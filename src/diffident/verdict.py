@@ -1,0 +1,274 @@
+"""From p-values to decisions: accept, abstain or flag, each with its bound, its evidence and one plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+
+from .calibration import Judged
+from .calibration.depth import Depth
+from .calibration.ranks import Dependence, false_alarm_bound, false_discoveries, fewest_discoveries, needed, reaches
+from .errors import InvalidSetting, NotCalibrated, TooFewReferences
+from .rows import Cell, RowWriter
+from .scores import Scores
+
+Decision = Literal["accept", "abstain", "flag", "unreadable"]
+
+#: What :class:`Policy` tries when no level is asked for, strictest first.
+LEVELS = (0.01, 0.02, 0.05)
+
+#: Every row of results begins with these; the raw statistics follow.
+COLUMNS = ("path", "score", "p_value", "decision", "reason", "because")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Two levels on the p-value: flag at ``p <= flag``, abstain at ``flag < p <= abstain``, else accept.
+
+    Attributes:
+        flag: the share of good items that may be flagged; None takes the strictest of .01, .02, .05 that the references can reach.
+        abstain: the upper end of the grey zone, above flag; None leaves no grey zone.
+
+    Raises:
+        InvalidSetting: a level outside (0, 1), or abstain not above flag.
+
+    >>> Policy().resolve(60)
+    Policy(flag=0.02, abstain=None)
+    >>> Policy(0.01, 0.05).decide(0.03)
+    'abstain'
+    """
+
+    flag: float | None = None
+    abstain: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, level in (("flag", self.flag), ("abstain", self.abstain)):
+            if level is not None and not 0.0 < level < 1.0:
+                raise InvalidSetting(f"Policy({name}=...) lies between 0 and 1; got {level:g}")
+        if self.flag is not None and self.abstain is not None and self.abstain <= self.flag:
+            raise InvalidSetting(f"Policy(abstain=...) must lie above flag; got abstain {self.abstain:g} and flag {self.flag:g}")
+
+    def resolve(self, n: int) -> Policy:
+        """This policy with its flag level settled for n references.
+
+        Raises:
+            TooFewReferences: the level cannot be reached; the message gives the number needed.
+            InvalidSetting: the level chosen lies above the abstain level asked for.
+        """
+        flag = self.flag if self.flag is not None else next((level for level in LEVELS if n >= needed(level)), LEVELS[-1])
+        if n < needed(flag):
+            items = "1 reference item" if n == 1 else f"{n} reference items"
+            raise TooFewReferences(f"cannot flag at p <= {flag:g} with {items}; give at least {needed(flag)}, or relax Policy(flag=...)")
+        return replace(self, flag=flag)
+
+    def decide(self, p: float) -> Decision:
+        """What to do with an item of that p-value.
+
+        Raises:
+            NotCalibrated: the policy is not resolved.
+        """
+        if self.flag is None:
+            raise NotCalibrated("cannot decide before the flag level is settled; resolve the policy for the number of references first")
+        if reaches(p, self.flag):
+            return "flag"
+        return "abstain" if self.abstain is not None and reaches(p, self.abstain) else "accept"
+
+    def promise(self, n: int) -> str:
+        """What this policy promises with n references, in one plain sentence."""
+        settled = self.resolve(n)
+        level = settled.flag or 0.0
+        return (
+            f"At most {_percent(level)} of good items are flagged on average (p <= {level:g}, {n} references), and with 90 % confidence at most "
+            f"{_percent(false_alarm_bound(n, level))} with this calibration, while good items stay as the references were."
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision about one item, and everything it rests on.
+
+    Attributes:
+        name: of the item.
+        decision: accept, abstain, flag or unreadable.
+        p: conformal p-value of all statistics together; NaN if there is none.
+        score: raw strangeness, larger is stranger, never clipped.
+        evidence: per column, its own p-value.
+        raw: per column, the number itself.
+        references: how many known-good items stand behind p.
+        level: at which items are flagged; in a batch with bounded false discoveries, that bound.
+        bound: the false-alarm rate this calibration stays below with 90 % confidence; NaN for a batch.
+        reason: why the item was not judged, or not sharply; empty for accept and flag.
+        because: one plain sentence.
+        map: where it is strange, if asked for.
+    """
+
+    name: str
+    decision: Decision
+    p: float
+    score: float
+    evidence: dict[str, float]
+    raw: dict[str, float]
+    references: int
+    level: float
+    bound: float
+    reason: str
+    because: str
+    map: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        if self.reason and self.decision != "flag":
+            start = self.decision if math.isnan(self.p) else f"{self.decision}  p={self.p:.3g}"
+            return f"{start}  {self.reason}"
+        speaking = sorted(self.evidence.items(), key=lambda column: column[1])[:3]
+        return f"{self.decision}  p={self.p:.3g}  " + " · ".join(f"{column} {p:.3g}" for column, p in speaking)
+
+    def row(self) -> dict[str, Cell]:
+        """As a row of results: the columns of :data:`COLUMNS`, then the raw statistics."""
+        first: dict[str, Cell] = dict(zip(COLUMNS, (self.name, self.score, self.p, self.decision, self.reason, self.because), strict=True))
+        return first | {column: value for column, value in self.raw.items() if column not in first}
+
+
+@dataclass(frozen=True)
+class Verdicts(Sequence[Verdict]):
+    """Many verdicts and what was promised about them. Behaves as a sequence; writes itself to a file.
+
+    Attributes:
+        verdicts: in the order of the items.
+        columns: the raw statistics, as they are named in files.
+        promise: a plain sentence: the level, the references behind it, the bound.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    columns: tuple[str, ...]
+    promise: str
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice) -> Verdicts: ...
+    def __getitem__(self, index: int | slice) -> Verdict | Verdicts:
+        return replace(self, verdicts=self.verdicts[index]) if isinstance(index, slice) else self.verdicts[index]
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    def strangest(self, n: int) -> Verdicts:
+        """The n strangest: smallest p first, then largest score; items without a p-value are left out."""
+        judged = [verdict for verdict in self.verdicts if not math.isnan(verdict.p)]
+        return replace(self, verdicts=tuple(sorted(judged, key=lambda verdict: (verdict.p, -verdict.score))[:n]))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table with the columns ``path, score, p_value, decision, reason, because`` and the raw statistics; NaN is empty.
+
+        Raises:
+            InvalidSetting: the path does not end in .csv.
+            OutputError: it cannot be written.
+        """
+        self._write(path, ".csv")
+
+    def to_json(self, path: str | Path) -> None:
+        """Write a list of objects with the columns of :meth:`to_csv`; NaN is null. Raises as it does."""
+        self._write(path, ".json")
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Write one object per line with the columns of :meth:`to_csv`; NaN is null. Raises as it does."""
+        self._write(path, ".jsonl")
+
+    def _write(self, path: str | Path, suffix: str) -> None:
+        if Path(path).suffix.lower() != suffix:
+            raise InvalidSetting(f"to_{suffix[1:]} writes files that end in {suffix}; got {path}")
+        with RowWriter(path, header(self.columns)) as rows:
+            for verdict in self.verdicts:
+                rows.write(verdict.row())
+
+
+def header(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a results file: the fixed ones, then the raw statistics."""
+    return COLUMNS + tuple(column for column in columns if column not in COLUMNS)
+
+
+def verdicts_of(scores: Scores, judged: Judged, policy: Policy, depth: Depth | None = None, seen: Mapping[str, str] | None = None) -> Iterator[Verdict]:
+    """One verdict per row of scores, each by itself: the same alone and in any company.
+
+    Unreadable items are ``unreadable``; items out of depth, without finite scores or seen before are ``abstain``
+    whatever their p.
+
+    Args:
+        policy: resolved here for the number of references.
+        depth: limits on the items' vitals; None has none.
+        seen: digest of an item's content -> why it cannot be judged ("is one of the references").
+
+    Raises:
+        TooFewReferences: the policy cannot be reached; before the first verdict, not after.
+    """
+    policy = policy.resolve(judged.references)
+    whys = _whys(scores, judged, depth, seen)
+    level = policy.flag or 0.0
+    bound = false_alarm_bound(judged.references, level)
+    return (_verdict(scores, judged, i, "abstain" if why else policy.decide(float(judged.p[i])), why, level, bound) for i, why in enumerate(whys))
+
+
+def batch_verdicts_of(
+    scores: Scores, judged: Judged, fdr: float, depth: Depth | None = None, seen: Mapping[str, str] | None = None, dependence: Dependence = "positive"
+) -> Verdicts:
+    """Verdicts on a whole batch: of those flagged, on average at most the share ``fdr`` is good. No grey zone.
+
+    The batch is what can be judged: unreadable, out-of-depth and seen items are no part of it.
+
+    Raises:
+        TooFewReferences: so many items cannot be served by so few references; the message gives the number needed.
+    """
+    whys = _whys(scores, judged, depth, seen)
+    batch = np.array([not why for why in whys], dtype=bool)
+    called = np.zeros(len(scores), dtype=bool)
+    called[batch] = false_discoveries(judged.p[batch], fdr, judged.references, dependence)
+    decisions: list[Decision] = ["abstain" if why else "flag" if flag else "accept" for why, flag in zip(whys, called, strict=True)]
+    verdicts = tuple(_verdict(scores, judged, i, decision, whys[i], fdr, math.nan) for i, decision in enumerate(decisions))
+    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence))
+
+
+def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive") -> str:
+    """What is promised about a batch of m items, in one plain sentence."""
+    fewest = fewest_discoveries(m, fdr, n, dependence)
+    return (
+        f"Of the items flagged in this batch of {m}, at most {_percent(fdr)} are good on average ({n} references); "
+        f"p-values come in steps of 1 / {n + 1}, so {fewest} or more are flagged, or none."
+    )
+
+
+def _whys(scores: Scores, judged: Judged, depth: Depth | None, seen: Mapping[str, str] | None) -> list[str]:
+    """Per row, empty or why it cannot be judged."""
+    depth, seen = depth or Depth(), seen or {}
+    whys = []
+    for problem, vitals, digest, p in zip(scores.problems, scores.vitals, scores.digests, judged.p, strict=True):
+        beyond = problem or depth.check(vitals) or (seen.get(digest, "") if digest else "")
+        whys.append(beyond or ("not finite: a statistic is NaN or infinite" if math.isnan(p) else ""))
+    return whys
+
+
+def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: str, level: float, bound: float) -> Verdict:
+    p = float(judged.p[i])
+    evidence = {column: float(x) for column, x in zip(scores.columns, judged.evidence[i], strict=True)}
+    reason = why or (f"between the levels: p = {p:.3g} is above {level:g}" if decision == "abstain" else "")
+    says = scores.says[int(np.argmin(judged.evidence[i]))] if not why and scores.says else ""
+    because = why or _sentence(decision, p, judged.references, says)
+    decision = "unreadable" if scores.problems[i] else decision
+    raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
+    return Verdict(scores.names[i], decision, p, float(judged.strangeness[i]), evidence, raw, judged.references, level, bound, reason, because)
+
+
+def _sentence(decision: Decision, p: float, n: int, says: str) -> str:
+    as_strange = round(p * (n + 1)) - 1
+    if decision == "accept":
+        return f"as ordinary as the known-good: {as_strange} of {n} references {'is' if as_strange == 1 else 'are'} at least as strange"
+    sentence = f"stranger than {n - as_strange} of {n} references" + (f": it {says}" if says else "")
+    return sentence if decision == "flag" else f"in the grey zone, {sentence}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
