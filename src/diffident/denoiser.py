@@ -81,11 +81,14 @@ class GaussianMixture(Denoiser):
             [0.9500]])
     """
 
-    def __init__(self, means: Float[Tensor, "k *shape"], covariances: Float[Tensor, "k ..."], weights: Float[Tensor, " k"] | None = None) -> None:
+    def __init__(self, means: Float[Tensor, "k *shape"], covariances: Float[Tensor, "..."], weights: Float[Tensor, " w"] | None = None) -> None:
         count, dims = len(means), math.prod(means.shape[1:])
         weights = torch.ones(count) if weights is None else weights
         if weights.shape != (count,) or covariances.shape not in {(count,), (count, dims, dims)}:
-            raise WrongShape(f"a mixture of {count} components in {dims} dimensions needs weights ({count},) and covariances ({count},) or ({count}, {dims}, {dims}); got {tuple(weights.shape)} and {tuple(covariances.shape)}")
+            raise WrongShape(
+                f"a mixture of {count} components in {dims} dimensions needs weights ({count},) and covariances ({count},) or "
+                f"({count}, {dims}, {dims}); got {tuple(weights.shape)} and {tuple(covariances.shape)}"
+            )
         if not (weights > 0).all():
             raise InvalidSetting(f"weights of a mixture must be positive; got {weights.tolist()}")
         self.shape = means.shape[1:]

@@ -20,6 +20,21 @@ FORMAT = 1
 MANIFEST = "diffident.json"
 
 
+def writable(folder: str | Path) -> Path:
+    """The path, if a folder could be written there as far as can be told before the work.
+
+    Raises:
+        OutputError: something else is in the way, or the place cannot be written.
+    """
+    target = Path(folder)
+    if target.exists() and not _ours(target):
+        raise OutputError(f"{target} exists and is not a folder that Diffident has written; choose another name, or remove it first")
+    above = next(place for place in (target.absolute().parent, *target.absolute().parents) if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise OutputError(f"cannot write {target}: {above} is {'not writable' if above.is_dir() else 'not a folder'}; choose another place")
+    return target
+
+
 def write_folder(folder: str | Path, fill: Callable[[Path], Mapping[str, Any]]) -> Path:
     """Let ``fill`` write files into an empty folder and return the manifest's facts; then put it in place in one move.
 
@@ -28,9 +43,7 @@ def write_folder(folder: str | Path, fill: Callable[[Path], Mapping[str, Any]]) 
     Raises:
         OutputError: something else is in the way, the place cannot be written, or the disk is full.
     """
-    target = Path(folder)
-    if target.exists() and not _ours(target):
-        raise OutputError(f"{target} exists and is not a folder that Diffident has written; choose another name, or remove it first")
+    target = writable(folder)
     made: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

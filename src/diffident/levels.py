@@ -30,8 +30,6 @@ class Levels:
     sigma: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", tuple(map(float, self.alpha)))  # JSON gives lists and integers back
-        object.__setattr__(self, "sigma", tuple(map(float, self.sigma)))
         if len(self.alpha) != len(self.sigma) or not self.alpha:
             raise InvalidSetting(f"levels need as many alphas as sigmas and at least one; got {len(self.alpha)} and {len(self.sigma)}")
         for a, s in self:

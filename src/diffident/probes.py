@@ -15,7 +15,7 @@ from torch import Tensor
 from . import registry
 from .denoiser import Denoiser
 from .errors import InvalidSetting
-from .walks import Look
+from .trajectory import Look
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Probe(ABC):
 class HutchinsonTrace(Probe):
     """The trace of the denoiser's Jacobian, tr dE[x0|x_t]/dx_t, estimated with random signs (Hutchinson 1990).
 
-    Mean over ``draws`` of v . (J v) with v of independent +1 and -1, the same for all items. By Miyasawa's formula
+    Mean over ``draws`` of v' J v with v of independent +1 and -1, the same for all items. By Miyasawa's formula
     sigma^2 / alpha times the trace is the total posterior variance of x0, the model's own uncertainty. The estimate is
     unbiased; for symmetric J its variance is 2 (||J||_F^2 - sum J_ii^2) / draws. Column ``trace``, (n,), no unit.
-    Cost: one forward Jacobian product per draw.
+    Cost: one Jacobian product per draw.
     """
 
     draws: int = 1
@@ -85,9 +85,11 @@ class HutchinsonTrace(Probe):
     def _draw(self, denoiser: Denoiser, look: Look, i: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         signs = torch.randint(0, 2, tuple(look.x.shape[1:]), generator=generator).mul(2).sub(1).to(look.x)
-        v = signs.expand_as(look.x).contiguous()
-        _, product = torch.func.jvp(lambda x: denoiser(x, look.alpha, look.sigma), (look.x,), (v,))
-        return (v * product).flatten(1).sum(1)
+        with torch.enable_grad():
+            x = look.x.detach().requires_grad_(True)
+            answer = denoiser(x, look.alpha, look.sigma)
+        (product,) = torch.autograd.grad((answer * signs).sum(), x, allow_unused=True)  # v' J; none where the answer ignores x
+        return torch.zeros(len(x)).to(x) if product is None else (product * signs).flatten(1).sum(1)
 
 
 def probe(name: str, **settings: Any) -> Probe:

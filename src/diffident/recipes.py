@@ -70,10 +70,15 @@ class Recipe:
         labels = [reading.label for reading in self.readings]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if not labels or twice:
-            raise InvalidSetting(f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}")
+            raise InvalidSetting(
+                f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}"
+            )
         for reading in self.readings:
             if reading.walk.draws < reading.of.draws:
-                raise InvalidSetting(f"{reading.statistic!r} needs {reading.of.draws} noise draws per level and its walk makes {reading.walk.draws}; give the walk repeats={reading.of.draws}")
+                raise InvalidSetting(
+                    f"{reading.statistic!r} needs {reading.of.draws} noise draws per level and its walk makes {reading.walk.draws}; "
+                    f"give the walk repeats={reading.of.draws}"
+                )
 
     @property
     def plan(self) -> dict[Walk, tuple[Reading, ...]]:
@@ -129,10 +134,24 @@ def _keep(recipe: Recipe) -> Recipe:
 
 
 #: Noise the item at several levels, ask what was there, and see how far the answer lies from the item.
-RECONSTRUCTION = _keep(Recipe("reconstruction", (Reading(Renoise(grids.angular([0.1, 0.3, 1.0])), "residual"),), combine="ranks", source="Graham et al. 2023, 2211.07740, without its sampling chain"))
+RECONSTRUCTION = _keep(
+    Recipe(
+        "reconstruction",
+        (Reading(Renoise(grids.angular([0.1, 0.3, 1.0])), "residual"),),
+        combine="ranks",
+        source="Graham et al. 2023, 2211.07740, without its sampling chain",
+    )
+)
 
 #: Noise the item half way, walk it back to the data, and compare.
-PARTIAL = _keep(Recipe("partial", (Reading(Reconstruct(start=0.5, steps=5), "residual", {"last": True}),), combine="ranks", source="Wyatt et al. 2022 (AnoDDPM), with Gaussian noise"))
+PARTIAL = _keep(
+    Recipe(
+        "partial",
+        (Reading(Reconstruct(start=0.5, steps=5), "residual", {"last": True}),),
+        combine="ranks",
+        source="Wyatt et al. 2022 (AnoDDPM), with Gaussian noise",
+    )
+)
 
 #: The six numbers of a path to noise.
 DIFFPATH = _keep(Recipe("diffpath", (Reading(Encode(), "path_speed"), Reading(Encode(), "path_curvature")), source="Heng et al. 2024, 2405.11881"))

@@ -66,7 +66,9 @@ class Scorer:
         """
         mapped = [reading for reading in self.recipe.readings if reading.of.per_element]
         if not mapped:
-            raise NotPerElement(f"the recipe {self.recipe.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'")
+            raise NotPerElement(
+                f"the recipe {self.recipe.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
+            )
         films = self._films([self.model.modality.open(item)])
         with torch.no_grad():
             maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings))[0] for r in mapped]

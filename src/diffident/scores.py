@@ -48,7 +48,10 @@ class Scores:
             object.__setattr__(self, "problems", ("",) * len(self.names))
         rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
-            raise WrongShape(f"scores need one row per item and one column per statistic; values are {values.shape}, rows named {sorted(rows)}, columns named {sorted(columns)}")
+            raise WrongShape(
+                f"scores need one row per item and one column per statistic; values are {values.shape}, "
+                f"rows named {sorted(rows)}, columns named {sorted(columns)}"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,7 +68,9 @@ class Scores:
         def pick(of: tuple) -> tuple:
             return tuple(of[i] for i in index)
 
-        return replace(self, names=pick(self.names), values=self.values[index], digests=pick(self.digests), vitals=pick(self.vitals), problems=pick(self.problems))
+        return replace(
+            self, names=pick(self.names), values=self.values[index], digests=pick(self.digests), vitals=pick(self.vitals), problems=pick(self.problems)
+        )
 
     @staticmethod
     def merge(parts: Sequence[Scores]) -> Scores:
@@ -93,7 +98,10 @@ class Scores:
             ForeignScores: they do not.
         """
         if self.fingerprint != fingerprint:
-            raise ForeignScores(f"scores with fingerprint {self.fingerprint[:12]} cannot be compared with {of} ({fingerprint[:12]}): another model or recipe made them; score the items again with this one")
+            raise ForeignScores(
+                f"scores with fingerprint {self.fingerprint[:12]} cannot be compared with {of} ({fingerprint[:12]}): "
+                "another model or recipe made them; score the items again with this one"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write one ``.safetensors`` file.

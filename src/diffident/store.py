@@ -12,8 +12,8 @@ import torch
 from . import registry
 from .errors import DamagedModel
 from .folder import read_folder, write_folder
-from .model import Model, denoiser_from, tensors_of
 from .modalities import Modality
+from .model import Model, denoiser_from, tensors_of
 from .spaces import space
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
@@ -69,7 +69,9 @@ def restore(place: Path, facts: Mapping[str, Any]) -> Model:
         notes=said["notes"],
     )
     if model.fingerprint != said["fingerprint"]:
-        raise DamagedModel(f"{place} does not hold the model that its manifest names ({model.fingerprint[:12]} instead of {said['fingerprint'][:12]}); make it again")
+        raise DamagedModel(
+            f"{place} does not hold the model that its manifest names ({model.fingerprint[:12]} instead of {said['fingerprint'][:12]}); make it again"
+        )
     return model
 
 
@@ -80,6 +82,12 @@ def modality_from(config: Mapping[str, Any]) -> Modality:
 
 def card(model: Model) -> str:
     """The model card: what it is, what it saw, how to use it."""
-    facts = [("network", model.config()["network"]), ("items", str(model.modality.config())), ("trained on", f"{len(model.seen)} different items"), ("fingerprint", model.fingerprint), *model.notes.items()]
+    facts = [
+        ("network", model.config()["network"]),
+        ("items", str(model.modality.config())),
+        ("trained on", f"{len(model.seen)} different items"),
+        ("fingerprint", model.fingerprint),
+        *model.notes.items(),
+    ]
     lines = "\n".join(f"| {name} | {value} |" for name, value in facts)
     return f"# {model.name}\n\nA model of Diffident.\n\n| | |\n|---|---|\n{lines}\n\nJudge items with it: `diffident score {model.name} ITEMS -o scores.csv`.\n"

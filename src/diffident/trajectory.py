@@ -8,11 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .errors import WrongShape
+
+
+@dataclass(frozen=True)
+class Look:
+    """One question and its answer: ``denoised`` = E[x0 | x_t = x] at (alpha, sigma); tensors are (n, *shape)."""
+
+    alpha: float
+    sigma: float
+    x: Tensor
+    denoised: Tensor
+
+    @property
+    def eps(self) -> Tensor:
+        """The noise that the answer implies, (n, *shape)."""
+        return (self.x - self.alpha * self.denoised) / self.sigma
+
+    def moved(self, alpha: float, sigma: float) -> Tensor:
+        """Where the probability-flow ODE takes x in one first-order step (the deterministic DDIM update)."""
+        return alpha * self.denoised + sigma * self.eps
 
 
 @dataclass(frozen=True)
@@ -48,7 +66,9 @@ class Trajectory:
         looks, items = self.x.shape[0], self.origin.shape[0]
         fits = self.x.shape == self.denoised.shape == (looks, *self.origin.shape) and self.alpha.shape == self.sigma.shape == (looks,)
         if not fits or any(column.shape[:2] != (looks, items) for column in self.columns.values()):
-            raise WrongShape(f"a trajectory of {looks} levels and {items} items does not fit together: x {tuple(self.x.shape)}, denoised {tuple(self.denoised.shape)}, origin {tuple(self.origin.shape)}, alpha {tuple(self.alpha.shape)}, sigma {tuple(self.sigma.shape)}, columns {[tuple(c.shape) for c in self.columns.values()]}")
+            shapes = {name: tuple(getattr(self, name).shape) for name in ("alpha", "sigma", "x", "denoised", "origin")}
+            columns = {name: tuple(column.shape) for name, column in self.columns.items()}
+            raise WrongShape(f"a trajectory of {looks} levels and {items} items does not fit together: {shapes | columns}")
 
     def __len__(self) -> int:
         """How many levels were visited."""

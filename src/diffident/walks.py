@@ -11,7 +11,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -22,29 +22,8 @@ from . import registry
 from .denoiser import Denoiser
 from .errors import InvalidSetting
 from .levels import Levels
-from .trajectory import Trajectory
-
-if TYPE_CHECKING:
-    from .probes import Probe
-
-
-@dataclass(frozen=True)
-class Look:
-    """One question and its answer: ``denoised`` = E[x0 | x_t = x] at (alpha, sigma); tensors are (n, *shape)."""
-
-    alpha: float
-    sigma: float
-    x: Tensor
-    denoised: Tensor
-
-    @property
-    def eps(self) -> Tensor:
-        """The noise that the answer implies, (n, *shape)."""
-        return (self.x - self.alpha * self.denoised) / self.sigma
-
-    def moved(self, alpha: float, sigma: float) -> Tensor:
-        """Where the probability-flow ODE takes x in one first-order step (the deterministic DDIM update)."""
-        return alpha * self.denoised + sigma * self.eps
+from .probes import Probe
+from .trajectory import Look, Trajectory
 
 
 class Walk(ABC):
@@ -73,7 +52,9 @@ class Walk(ABC):
         """What the record is about: the items themselves, unless the walk makes them."""
         return items
 
-    def __call__(self, denoiser: Denoiser, items: Float[Tensor, "n *shape"], probes: Sequence[Probe] = (), provenance: Mapping[str, str] | None = None) -> Trajectory:
+    def __call__(
+        self, denoiser: Denoiser, items: Float[Tensor, "n *shape"], probes: Sequence[Probe] = (), provenance: Mapping[str, str] | None = None
+    ) -> Trajectory:
         """Question ``denoiser`` about ``items`` and keep the record, with a column for each probe."""
         looks, columns = [], {probe.name: [] for probe in probes}
         for look in self.looks(denoiser, items):
@@ -98,11 +79,13 @@ class Walk(ABC):
 
 _NAMES: dict[type, str] = {}
 
+W = TypeVar("W", bound=Walk)
 
-def walk(name: str) -> Callable[[type], type]:
+
+def walk(name: str) -> Callable[[type[W]], type[W]]:
     """Register a frozen dataclass as the walk of that name."""
 
-    def note(kind: type) -> type:
+    def note(kind: type[W]) -> type[W]:
         _NAMES[kind] = name
         return registry.register("walks", name, kind)
 
@@ -118,7 +101,7 @@ def walk_from(config: Mapping[str, Any]) -> Walk:
     """
     kind, settings = registry.find("walks", config["name"]), {key: value for key, value in config.items() if key != "name"}
     if isinstance(settings.get("grid"), Mapping):
-        settings["grid"] = Levels(**settings["grid"])
+        settings["grid"] = Levels(**{name: tuple(values) for name, values in settings["grid"].items()})
     try:
         return kind(**settings)  # type: ignore[operator]
     except TypeError as error:
@@ -308,6 +291,6 @@ def _heun(denoiser: Denoiser, look: Look, alpha: float, sigma: float) -> Tensor:
     guess = look.moved(alpha, sigma)
     there = Look(alpha, sigma, guess, denoiser(guess, alpha, sigma))
     if not look.alpha:
-        return guess
+        return guess  # asked all the same: every step costs what the walk states
     width = sigma / alpha - look.sigma / look.alpha
     return alpha * (look.x / look.alpha + 0.5 * width * (look.eps + there.eps))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from .. import registry
@@ -70,7 +69,9 @@ class Statistic:
         """
         found = self(trajectory, settings)
         if found.ndim == 0 or len(found) != trajectory.items or not (self.per_element or found.ndim <= 2):
-            raise WrongShape(f"the statistic {self.name!r} must give one row per item, ({trajectory.items},) or ({trajectory.items}, k); it gave {tuple(found.shape)}")
+            raise WrongShape(
+                f"the statistic {self.name!r} must give one row per item, ({trajectory.items},) or ({trajectory.items}, k); it gave {tuple(found.shape)}"
+            )
         flat = found.double().flatten(1) if found.ndim > 1 else found.double()[:, None]
         return flat.mean(1, keepdim=True) if self.per_element else flat
 

@@ -1,0 +1,132 @@
+"""What every walk, probe and denoiser promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..denoiser import Denoiser
+from ..probes import Probe
+from ..trajectory import Look
+from ..walks import Encode, Walk, walk_from
+from .promise import close, demand, name
+from .worlds import gaussian_world, modes_world
+
+
+def _it_visits_the_levels_it_states(walk: Walk) -> None:
+    film = walk(gaussian_world().denoiser, gaussian_world().ordinary[:4])
+    stated = torch.tensor(list(walk.levels), dtype=torch.float64)
+    close(torch.stack([film.alpha, film.sigma], 1), stated, 1e-12, f"levels of {walk}")
+
+
+def _it_costs_what_it_states(walk: Walk) -> None:
+    counted = _Counting(gaussian_world().denoiser)
+    walk(counted, gaussian_world().ordinary[:4])
+    demand(counted.asked == walk.evaluations, f"{walk} asked {counted.asked} times and states {walk.evaluations} evaluations")
+
+
+def _the_record_is_what_was_asked(walk: Walk) -> None:
+    world = gaussian_world()
+    film = walk(world.denoiser, world.ordinary[:4])
+    answers = torch.stack([world.denoiser(x, a.item(), s.item()) for x, a, s in zip(film.x, film.alpha, film.sigma, strict=True)])
+    clipped = answers.clamp(-1, 1) if isinstance(walk, Encode) and walk.clip else answers
+    close(film.denoised, clipped, 1e-9, f"the answers recorded by {walk}")
+
+
+def _an_item_is_walked_alone_as_in_company(walk: Walk) -> None:
+    world = gaussian_world()
+    together, alone = walk(world.denoiser, world.ordinary[:4]), walk(world.denoiser, world.ordinary[:1])
+    close(alone.x, together.x[:, :1], 1e-9, f"{walk}, an item alone")
+
+
+def _it_repeats_itself_and_leaves_items_alone(walk: Walk) -> None:
+    world = gaussian_world()
+    items, before = world.ordinary[:4], world.ordinary[:4].clone()
+    first, second = walk(world.denoiser, items), walk(world.denoiser, items)
+    demand(torch.equal(first.x, second.x) and torch.equal(first.denoised, second.denoised), f"{walk} leaves another record the second time")
+    demand(torch.equal(items, before), f"{walk} alters the items")
+
+
+def _it_is_plain_data(walk: Walk) -> None:
+    again = walk_from(json.loads(json.dumps(walk.config())))
+    demand(again == walk and hash(again) == hash(walk), f"{walk} does not survive being written as JSON: it came back as {again}")
+
+
+class _Counting(Denoiser):
+    """Counts how often it is asked."""
+
+    def __init__(self, inner: Denoiser) -> None:
+        self.inner, self.asked = inner, 0
+
+    def __call__(self, x_t: Tensor, alpha: float | Tensor, sigma: float | Tensor) -> Tensor:
+        self.asked += 1
+        return self.inner(x_t, alpha, sigma)
+
+
+def _look(items: Tensor, denoiser: Denoiser) -> Look:
+    return Look(0.8, 0.6, items, denoiser(items, 0.8, 0.6))
+
+
+def _a_probe_answers_for_each_item_alone(probe: Probe) -> None:
+    world = modes_world()
+    together = probe(world.denoiser, _look(world.ordinary[:6], world.denoiser))
+    alone = probe(world.denoiser, _look(world.ordinary[2:3], world.denoiser))
+    demand(len(together) == 6, f"{probe} gave {tuple(together.shape)} for 6 items")
+    close(alone, together[2:3], 1e-9, f"{probe}, an item alone")
+
+
+def _a_probe_repeats_itself(probe: Probe) -> None:
+    world = modes_world()
+    look = _look(world.ordinary[:6], world.denoiser)
+    demand(torch.equal(probe(world.denoiser, look), probe(world.denoiser, look)), f"{probe} answers differently the second time")
+
+
+def _a_probe_states_a_cost(probe: Probe) -> None:
+    demand(probe.cost.evaluations + probe.cost.products > 0, f"{probe} needs the model and states no cost")
+
+
+def _seen(denoiser: Denoiser, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(5, *shape, generator=torch.Generator().manual_seed(4))
+
+
+def _levels_may_be_one_per_item(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
+    x = _seen(denoiser, shape)
+    alphas, sigmas = torch.linspace(0.9, 0.5, len(x)), torch.linspace(0.2, 1.0, len(x))
+    each = torch.cat([denoiser(x[i : i + 1], a.item(), s.item()) for i, (a, s) in enumerate(zip(alphas, sigmas, strict=True))])
+    close(denoiser(x, alphas, sigmas), each, 1e-4, f"{name(denoiser)} with one level per item")
+
+
+def _an_item_is_answered_alone_as_in_company(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
+    x = _seen(denoiser, shape)
+    close(denoiser(x[1:2], 0.7, 0.7), denoiser(x, 0.7, 0.7)[1:2], 1e-4, f"{name(denoiser)}, an item alone")
+
+
+def _pure_noise_is_answered_with_the_mean(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
+    found = denoiser(_seen(denoiser, shape), 0.0, 1.0)
+    close(found, found[:1].expand_as(found), 1e-4, f"{name(denoiser)} at alpha = 0, where x says nothing")
+
+
+#: in the order in which they are checked
+WALK: tuple[Callable[[Walk], None], ...] = (
+    _it_visits_the_levels_it_states,
+    _it_costs_what_it_states,
+    _the_record_is_what_was_asked,
+    _an_item_is_walked_alone_as_in_company,
+    _it_repeats_itself_and_leaves_items_alone,
+    _it_is_plain_data,
+)
+
+
+#: in the order in which they are checked
+PROBE: tuple[Callable[[Probe], None], ...] = (_a_probe_answers_for_each_item_alone, _a_probe_repeats_itself, _a_probe_states_a_cost)
+
+
+#: in the order in which they are checked
+DENOISER: tuple[Callable[[Denoiser, tuple[int, ...]], None], ...] = (
+    _levels_may_be_one_per_item,
+    _an_item_is_answered_alone_as_in_company,
+    _pure_noise_is_answered_with_the_mean,
+)

@@ -1,0 +1,128 @@
+"""Every registered part keeps every promise of its kind, found by discovery; and the checks can fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from diffident import registry, statistics
+from diffident.data import Item
+from diffident.denoiser import Denoiser, Empirical, GaussianMixture
+from diffident.errors import ContractBroken, InvalidSetting, UnknownName
+from diffident.modalities import Modality
+from diffident.modalities.image import Image
+from diffident.spaces import InvertibleSpace
+from diffident.statistics import Statistic
+from diffident.testing import checks
+from diffident.trajectory import Look
+from diffident.walks import Encode, Walk
+
+
+def parts() -> dict[str, object]:
+    """One of everything that is registered; a statistic is itself, the others are made with their defaults."""
+    found: dict[str, object] = {f"statistics/{name}": statistics.find(name) for name in registry.names("statistics")}
+    for kind in ("walks", "probes", "spaces"):
+        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
+    found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
+    mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
+    return found | {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
+
+
+SHAPE = (1, 2)  # of the items of the denoisers above
+ALL = [pytest.param(check, id=f"{name}: {check.name}") for name, part in parts().items() for check in checks(part, SHAPE)]
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_every_part_keeps_its_promises(check: object) -> None:
+    check()
+
+
+def test_every_registered_modality_is_checked() -> None:
+    assert {f"modalities/{name}" for name in registry.names("modalities")} <= {key.split(" ")[0] for key in parts()}
+
+
+def statistic_with(read: object, **changes: object) -> Statistic:
+    facts = {"tail": "upper", "says": "is odd", "doc": "Shape: Unit: Sign: Source: >>>", **changes}
+    return Statistic("made_up", read, **facts)
+
+
+BROKEN = {
+    "batch": (lambda film: (film.eps - film.eps.mean(1, keepdim=True)).square().transpose(0, 1).flatten(1).mean(1), {}, "another order|alone"),
+    "rank": (lambda film: torch.arange(film.items).double(), {}, "another order"),
+    "nan": (lambda film: film.eps.transpose(0, 1).flatten(1).mean(1) / 0, {}, "not finite"),
+    "blind": (lambda film: torch.zeros(film.items), {}, "stand out"),
+    "wrong side": (lambda film: -film.eps.square().transpose(0, 1).flatten(1).mean(1), {}, "stand out"),
+    "alters": (lambda film: film.origin.add_(1).flatten(1).square().mean(1), {}, "alters|again|another order"),
+    "mute": (lambda film: film.eps.square().transpose(0, 1).flatten(1).mean(1), {"doc": "?"}, "lacks 'Shape:'"),
+    "shouts": (lambda film: film.eps.square().transpose(0, 1).flatten(1).mean(1), {"says": "Is odd"}, "lower case"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_statistic_is_caught(case: str) -> None:
+    read, changes, words = BROKEN[case]
+    with pytest.raises((ContractBroken, Exception), match=words) as caught:
+        for check in checks(statistic_with(read, **changes)):
+            check()
+    assert caught.type is ContractBroken
+
+
+@dataclass(frozen=True)
+class Forgetful(InvertibleSpace):
+    def encode(self, items: torch.Tensor) -> torch.Tensor:
+        return items - items.mean()
+
+    def decode(self, elements: torch.Tensor) -> torch.Tensor:
+        return elements
+
+    def map_back(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.mean(1).flip(1)
+
+
+@dataclass(frozen=True)
+class Cheap(Encode):
+    @property
+    def evaluations(self) -> int:
+        return 1
+
+
+class Company(Denoiser):
+    def __call__(self, x_t: torch.Tensor, alpha: object, sigma: object) -> torch.Tensor:
+        return x_t - x_t.mean(0, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Lenient(Image):
+    def open(self, item: Item) -> object:
+        return super().open(Item("blank", np.zeros((self.height, self.width), np.uint8)) if item.name == "rubbish" else item)
+
+
+@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Company(), Lenient(8, 8, 1, 8)], ids=lambda t: type(t).__name__)
+def test_a_broken_part_of_any_kind_is_caught(thing: object) -> None:
+    with pytest.raises(ContractBroken):
+        for check in checks(thing, SHAPE):
+            check()
+
+
+def test_what_has_no_contract_is_refused_with_the_kinds_that_have() -> None:
+    with pytest.raises(InvalidSetting, match="there is no contract for a dict.*Statistic"):
+        list(checks({}))
+
+
+def test_a_near_miss_is_suggested() -> None:
+    with pytest.raises(UnknownName, match="no statistics called 'residul'; did you mean 'residual'"):
+        statistics.find("residul")
+
+
+def test_a_name_means_one_thing_only() -> None:
+    with pytest.raises(InvalidSetting, match="two walks are called 'encode'"):
+        registry.register("walks", "encode", Look)
+
+
+def test_kinds_are_abstract() -> None:
+    for abstract in (Denoiser, Walk, Modality):
+        with pytest.raises(TypeError, match="abstract"):
+            abstract()
