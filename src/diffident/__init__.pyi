@@ -1,0 +1,16 @@
+from .detector import Detector as Detector
+from .errors import DiffidentError as DiffidentError
+from .learning import train as train
+from .model import Model as Model
+from .recipes import Reading as Reading
+from .recipes import Recipe as Recipe
+from .scorer import Scorer as Scorer
+from .scores import Scores as Scores
+from .store import load as load
+from .store import save as save
+from .verdict import Policy as Policy
+from .verdict import Verdict as Verdict
+from .verdict import Verdicts as Verdicts
+
+__version__: str
+__all__: list[str]

@@ -1,0 +1,5 @@
+"""``python -m diffident.cli`` is ``diffident``."""
+
+from . import main
+
+main()

@@ -1,0 +1,41 @@
+"""What the verbs share: progress bars, machine-readable summaries, lists of what was left out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def bar(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
+    """Shows progress on standard error where that is a terminal, and nothing elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(steps, desc=doing, total=total, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+
+
+def summary(facts: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
+    """One JSON object on standard output, or the same for people."""
+    click.echo(json.dumps(facts, ensure_ascii=True, allow_nan=False) if as_json else "\n".join(lines))
+
+
+def left_out(items: Sequence[tuple[str, str]], most: int = 5) -> None:
+    """Names on standard error the items that were left out, and why."""
+    for name, reason in items[:most]:
+        click.echo(f"left out: {name}: {reason}", err=True)
+    if len(items) > most:
+        click.echo(f"left out: {len(items) - most} more", err=True)
+
+
+def size(text: str | None) -> int | tuple[int, int] | None:
+    """``64`` or ``48x64`` (height x width) as numbers."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise click.BadParameter(f"a size is 64 or 48x64 (height x width); got {text!r}")
+    numbers = [int(part) for part in parts]
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

@@ -1,0 +1,45 @@
+"""``diffident fit``: calibrate a model again, on other known-good items; no training."""
+
+from __future__ import annotations
+
+import click
+
+from . import _show
+
+
+@click.command("fit", short_help="Calibrate a model on other known-good items; no training.")
+@click.argument("model", type=click.Path())
+@click.argument("items", type=click.Path())
+@click.option("-o", "--out", default=None, type=click.Path(), help="The folder to write. Default: MODEL itself.")
+@click.option("--recipe", default=None, help="How items are asked about. Default: as before; see 'diffident list recipes'.")
+@click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: as before.")
+@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(model: str, items: str, out: str | None, recipe: str | None, flag: float | None, abstain: float | None, as_json: bool) -> None:
+    """Calibrate MODEL on the known-good ITEMS. They take the place of the references that it had; none may have trained it."""
+    from dataclasses import replace
+
+    from ..detector import Detector
+    from ..folder import writable
+    from ..recipes import recipe as recipe_of
+    from ..verdict import Policy
+
+    had = Detector.load(model)
+    policy = Policy(flag, abstain) if flag is not None or abstain is not None else had.policy
+    target = writable(out or model)
+    wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None)
+    parts = [scores for _, scores in _show.bar(wanted.scorer.stream(items), "calibrating", 0)]
+    detector = wanted.fit_parts(parts)
+    detector.save(target)
+    unread = [(name, problem) for scores in parts for name, problem in zip(scores.names, scores.problems, strict=True) if problem]
+    _show.left_out(unread)
+    count, promise = len(detector.calibrated), detector.settled().promise(len(detector.calibrated))
+    facts = {
+        "model": str(target),
+        "references": count,
+        "left_out": len(unread),
+        "flag": detector.settled().flag,
+        "fingerprint": detector.scorer.fingerprint,
+        "promise": promise,
+    }
+    _show.summary(facts, as_json, [f"calibrated on {count} items, written to {target}", promise])

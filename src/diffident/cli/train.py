@@ -1,0 +1,72 @@
+"""``diffident train``: learn and calibrate; ready to score."""
+
+from __future__ import annotations
+
+import click
+
+from . import _show
+
+
+@click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
+@click.argument("items", type=click.Path())
+@click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write.")
+@click.option("--recipe", default="reconstruction", show_default=True, help="How items are asked about; see 'diffident list recipes'.")
+@click.option("--network", default="none", show_default=True, help="What is learned; 'none' keeps the items and is ready at once.")
+@click.option(
+    "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
+)
+@click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
+@click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the strictest of .01, .02, .05 within reach.")
+@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(
+    items: str,
+    out: str,
+    recipe: str,
+    network: str,
+    size: str | None,
+    channels: str | None,
+    share: float,
+    seed: int,
+    flag: float | None,
+    abstain: float | None,
+    as_json: bool,
+) -> None:
+    """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
+
+    The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
+    read are left out and named.
+    """
+    wanted = _show.size(size)
+
+    from ..folder import writable
+    from ..learning import Training, learn
+    from ..verdict import Policy
+
+    policy, how = Policy(flag, abstain), Training(network, wanted, int(channels) if channels else None, share, seed)
+    target = writable(out)
+    learned = learn(items, recipe, how, policy, target.name, _show.bar)
+    detector = learned.detector
+    detector.save(target)
+    _show.left_out(learned.left_out)
+    count, promise = len(detector.calibrated), detector.settled().promise(len(detector.calibrated))
+    facts = {
+        "model": out,
+        "trained": len(detector.model.seen),
+        "references": count,
+        "left_out": len(learned.left_out),
+        "flag": detector.settled().flag,
+        "fingerprint": detector.scorer.fingerprint,
+        "promise": promise,
+    }
+    _show.summary(
+        facts,
+        as_json,
+        [
+            f"learned from {len(detector.model.seen)} items, calibrated on {count}, written to {out}",
+            promise,
+            f"next: diffident score {out} ITEMS -o scores.csv",
+        ],
+    )

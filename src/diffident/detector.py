@@ -1,0 +1,204 @@
+"""Judges inputs: a scorer, a calibration and a policy behind one short name. A façade; nobody subclasses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import store
+from .calibration import Calibration
+from .calibration.depth import Depth
+from .calibration.strangeness import combiner
+from .data import Item, Items
+from .errors import DamagedModel, ForeignScores, NoItems, NotCalibrated, SeenInTraining
+from .folder import read_folder, write_folder
+from .model import Model
+from .recipes import Recipe, recipe, recipe_from
+from .scorer import Scorer
+from .scores import Scores
+from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
+
+REFERENCES = "references.safetensors"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Says of each item whether to accept it, flag it or abstain, at a stated rate of false alarms.
+
+    A good item is flagged with probability at most the policy's level, averaged over calibrations, as long as good
+    items to come are exchangeable with the references: taken alike, in no telling order. The references may not have
+    been used in training, and a reference is not judged again.
+
+    Attributes:
+        model: what is asked.
+        recipe: what is asked of it, by name or as data.
+        policy: at which p-values to flag and to abstain.
+        calibration: the scores of known-good items; ``fit`` makes it.
+        depth: what known-good items measure plainly (size, contrast, ...); beyond it the detector abstains.
+
+    >>> import numpy as np, diffident as dd
+    >>> rng = np.random.default_rng(0)
+    >>> model = dd.train(rng.uniform(0.4, 0.6, (60, 8, 8)), network="none")
+    >>> detector = dd.Detector(model, "reconstruction").fit(rng.uniform(0.4, 0.6, (99, 8, 8)))
+    >>> detector(rng.uniform(0.3, 0.7, (8, 8))).decision
+    'flag'
+    """
+
+    model: Model
+    recipe: Recipe | str = "reconstruction"
+    policy: Policy = field(default_factory=Policy)
+    calibration: Calibration | None = None
+    depth: Depth = field(default_factory=Depth)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", recipe(self.recipe))
+        if self.calibration is not None:
+            self.calibration.references.require(self.scorer.fingerprint, "this model and recipe")
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What turns items into raw numbers."""
+        return Scorer(self.model, recipe(self.recipe))
+
+    def fit(self, source: Any) -> Detector:
+        """A detector calibrated on known-good items (a folder, a list, an array): new, the old one is unchanged.
+
+        Items that cannot be read are left out. Scores made before are taken too.
+
+        Raises:
+            NoItems: nothing readable.
+            SeenInTraining: some of the items trained the model; their p-values would promise nothing.
+            NotFinite: an item with a score that is not a number.
+            TooFewReferences: too few for the policy.
+        """
+        return self.fit_parts([source] if isinstance(source, Scores) else [scores for _, scores in self.scorer.stream(source)])
+
+    def fit_parts(self, parts: Sequence[Scores]) -> Detector:
+        """The same from scores made before, by this model and recipe, on one machine or many.
+
+        Raises:
+            ForeignScores: another model or recipe made them; and what :meth:`fit` raises.
+        """
+        scores = Scores.merge(parts)
+        scores.require(self.scorer.fingerprint, "this model and recipe")
+        known = scores.select(np.array([not problem for problem in scores.problems], dtype=bool))
+        if not len(known):
+            raise NoItems(f"none of the {len(scores)} items can be read; the first: {scores.problems[0]}")
+        trained = [name for name, digest in zip(known.names, known.digests, strict=True) if digest in self.model.seen]
+        if trained:
+            raise SeenInTraining(
+                f"{len(trained)} of {len(known)} items trained the model ({', '.join(trained[:3])}{', …' if len(trained) > 3 else ''}); "
+                "calibrate on items that it has not seen"
+            )
+        self.policy.resolve(len(known))
+        depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
+        return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth)
+
+    def judge(self, source: Any, policy: Policy | None = None) -> Iterator[tuple[Item, Verdict]]:
+        """Each item with its verdict, as they come; the same alone, in any order and in any company.
+
+        Args:
+            source: a folder, a path, a list, an array.
+            policy: instead of the detector's own.
+
+        Raises:
+            NotCalibrated: ``fit`` was not called.
+            NoItems: there are none.
+            TooFewReferences: a level that this calibration cannot reach.
+        """
+        calibration, settled = self.calibrated, self.settled(policy)
+        return (
+            (item, verdict)
+            for items, scores in self.scorer.stream(source)
+            for item, verdict in zip(items, verdicts_of(scores, calibration.judge(scores), settled, self.depth, self.seen), strict=True)
+        )
+
+    def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None) -> Verdicts:
+        """All items at once. With ``fdr``, of the items flagged at most that share is good on average (Benjamini-Hochberg).
+
+        Raises:
+            TooFewReferences: a level or a batch that this calibration cannot serve; and what :meth:`judge` raises.
+        """
+        calibration = self.calibrated
+        scores = source if isinstance(source, Scores) else self.scorer(source)
+        judged = calibration.judge(scores)
+        if fdr is not None:
+            return batch_verdicts_of(scores, judged, fdr, self.depth, self.seen)
+        settled = self.settled(policy)
+        return Verdicts(tuple(verdicts_of(scores, judged, settled, self.depth, self.seen)), scores.columns, settled.promise(len(calibration)))
+
+    def __call__(self, item: Any, policy: Policy | None = None) -> Verdict:
+        """The verdict on a single item: a path or an array of one item.
+
+        Raises:
+            what :meth:`judge` raises.
+        """
+        return next(self.judge(Items.single(item), policy))[1]
+
+    def settled(self, policy: Policy | None = None) -> Policy:
+        """The policy with its level settled for these references."""
+        return (policy or self.policy).resolve(len(self.calibrated))
+
+    @property
+    def calibrated(self) -> Calibration:
+        """The calibration.
+
+        Raises:
+            NotCalibrated: there is none.
+        """
+        if self.calibration is None:
+            raise NotCalibrated(
+                "this detector has seen no known-good items, so no p-value can be given; call fit(known_good) first, or: diffident fit MODEL KNOWN_GOOD"
+            )
+        return self.calibration
+
+    @cached_property
+    def seen(self) -> Mapping[str, str]:
+        """Digest -> why an item of that content is not judged."""
+        trained = dict.fromkeys(self.model.seen, "trained on: the model has seen this very item, so its p-value would mean nothing")
+        return trained | dict.fromkeys(self.calibrated.references.digests, "is a reference: this very item is one of the known-good it would be compared with")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write model, recipe, policy and calibration to one folder, whole or not at all.
+
+        Raises:
+            OutputError: the place is taken, cannot be written, or the disk is full.
+        """
+        return write_folder(folder, self._fill)
+
+    def _fill(self, place: Path) -> dict[str, Any]:
+        facts = store.fill(place, self.model)
+        said = {"recipe": recipe(self.recipe).config(), "policy": {"flag": self.policy.flag, "abstain": self.policy.abstain}}
+        if self.calibration is not None:
+            self.calibration.references.save(place / REFERENCES)
+            said |= {"combiner": self.calibration.combiner.to_config(), "depth": self.depth.to_config(), "references": len(self.calibration)}
+        return facts | {"detector": said}
+
+    @staticmethod
+    def load(folder: str | Path) -> Detector:
+        """Read a detector's folder. A folder of a model alone gives a detector that still wants ``fit``.
+
+        Raises:
+            NotAModel, DamagedModel, NewerFormat: see ``diffident.load``.
+            ForeignScores: the calibration belongs to another model or recipe.
+        """
+        facts = read_folder(folder)
+        model, said = store.restore(Path(folder), facts), facts.get("detector")
+        if said is None:
+            return Detector(model)
+        try:
+            asked, policy = recipe_from(said["recipe"]), Policy(**said["policy"])
+            if "combiner" not in said:
+                return Detector(model, asked, policy)
+            combine = combiner(said["combiner"]["name"], said["combiner"]["settings"])
+            calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
+            return Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]))
+        except (KeyError, TypeError) as error:
+            raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
+        except ForeignScores as error:
+            raise ForeignScores(f"{folder} holds a calibration of another model or recipe: {error}") from error
