@@ -88,8 +88,10 @@ class HutchinsonTrace(Probe):
         with torch.enable_grad():
             x = look.x.detach().requires_grad_(True)
             answer = denoiser(x, look.alpha, look.sigma)
-        (product,) = torch.autograd.grad((answer * signs).sum(), x, allow_unused=True)  # v' J; none where the answer ignores x
-        return torch.zeros(len(x)).to(x) if product is None else (product * signs).flatten(1).sum(1)
+            if not answer.requires_grad:  # an answer that ignores what is shown
+                return torch.zeros(len(x)).to(x)
+            (product,) = torch.autograd.grad((answer * signs).sum(), x)  # v' J
+        return (product * signs).flatten(1).sum(1)
 
 
 def probe(name: str, **settings: Any) -> Probe:

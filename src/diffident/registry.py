@@ -51,8 +51,8 @@ def registered(kind: str, name: str) -> Callable[[T], T]:
 
 def names(kind: str) -> list[str]:
     """All names of a kind, sorted. Modules named as the thing in them are listed without being imported."""
-    found = {name for room, name in _things if room == kind} | _files(kind) | {point.name for point in _announced(kind)}
-    return sorted(found)
+    found = _files(kind) | {point.name for point in _announced(kind)}  # first: finding the files of a single module registers what it holds
+    return sorted(found | {name for room, name in _things if room == kind})
 
 
 def find(kind: str, name: str) -> object:

@@ -39,7 +39,8 @@ class Limit:
         """Empty, or the reason why this value is out of depth."""
         if self.low <= value <= self.high:
             return ""
-        return f"{self.says}: {self.name} {value:g}, known-good items have {self.low:g} to {self.high:g}"
+        usual = f"at least {self.low:g}" if math.isinf(self.high) else f"{self.low:g} to {self.high:g}"
+        return f"{self.says}: {self.name} {value:g}, known-good items have {usual}"
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ class Depth:
         return next((reason for limit in self.limits if (reason := limit.check(vitals[limit.name]))), "")
 
     def to_config(self) -> list[dict[str, object]]:
-        """The limits, for JSON."""
-        return [asdict(limit) for limit in self.limits]
+        """The limits, for JSON, which has no infinity: there a limit that is open above has no ``high``."""
+        return [{name: value for name, value in asdict(limit).items() if value != math.inf} for limit in self.limits]
 
     @staticmethod
     def from_config(config: Sequence[Mapping[str, object]]) -> Depth:
         """Read back what :meth:`to_config` wrote."""
-        return Depth(tuple(Limit(str(c["name"]), float(str(c["low"])), float(str(c["high"])), str(c["says"])) for c in config))
+        return Depth(tuple(Limit(str(c["name"]), float(str(c["low"])), float(str(c.get("high", "inf"))), str(c["says"])) for c in config))

@@ -1,0 +1,84 @@
+"""Items of the world and arrays: how a kind of item is opened, measured, limited and shown to people."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import PIL.Image
+
+from ..calibration.depth import Limit
+from ..data import Item, Items
+from ..errors import InvalidSetting
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An item as a model takes it.
+
+    Attributes:
+        values: (C, *size) float32; ordinary items lie in [-1, 1]. What is not a number in the item is none here.
+        vitals: plain measures of the item as it was stored, before it was brought to size.
+        digest: sha256 of the stored content.
+    """
+
+    values: np.ndarray
+    vitals: dict[str, float]
+    digest: str
+
+
+class Modality(ABC):
+    """A kind of item. Subclasses are final frozen dataclasses of plain settings, registered under their ``name``."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Of the values of every opened item: (C, *size)."""
+
+    @abstractmethod
+    def open(self, item: Item) -> Opened:
+        """Read an item.
+
+        Raises:
+            ItemError: it cannot be read; the message says why.
+        """
+
+    @abstractmethod
+    def picture(self, values: np.ndarray) -> PIL.Image.Image:
+        """Values (C, *size) as people look at them."""
+
+    @abstractmethod
+    def limits(self, vitals: Sequence[Mapping[str, float]]) -> tuple[Limit, ...]:
+        """How far an item's vitals may lie from those of known-good items; every known-good item is within."""
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, items: Items, size: Any = None, channels: int | None = None) -> Modality:
+        """The settings that suit these items, where they are not given.
+
+        Raises:
+            NoItems: none of them can be read.
+            InvalidSetting: a size or channels that cannot be.
+        """
+
+    def config(self) -> dict[str, Any]:
+        """The settings as plain data for JSON; :meth:`from_config` reads them back."""
+        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Modality:
+        """The modality that :meth:`config` described.
+
+        Raises:
+            InvalidSetting: settings that this modality does not have.
+        """
+        settings = {key: value for key, value in config.items() if key != "name"}
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise InvalidSetting(f"the modality {cls.name!r} cannot be made of {settings}: {error}") from error

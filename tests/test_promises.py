@@ -1,0 +1,183 @@
+"""What the project promises people, from items to decisions: rates are kept, scores are an item's own, nothing is forgotten."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import betabinom
+
+import diffident as dd
+from diffident import recipes, registry
+from diffident.data import Items
+from diffident.denoiser import GaussianMixture
+from diffident.modalities.image import Image
+from diffident.model import Model
+from diffident.recipes import Reading, Recipe
+from diffident.walks import Clean, Encode, Renoise
+
+
+def pictures(n: int, seed: int, level: float = 0.5, spread: float = 0.1) -> np.ndarray:
+    """Small smooth pictures (n, 8, 8), float in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(level, spread, (n, 4, 4))
+    return np.kron(coarse, np.ones((2, 2))).clip(0, 1) + rng.normal(0, 0.01, (n, 8, 8)).clip(-0.02, 0.02)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return dd.train(pictures(60, 0))
+
+
+@pytest.fixture(scope="module")
+def detector(model: Model) -> dd.Detector:
+    return dd.Detector(model, "reconstruction").fit(pictures(99, 1))
+
+
+EVERY = sorted(registry.names("recipes"))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_false_alarms_stay_below_what_was_promised(model: Model, name: str) -> None:
+    """Sixty calibrations of 39 on fresh good items, through the whole of scoring and judging: the count of false alarms
+    lies inside the central 99.9 % of its law, a sum of beta-binomials."""
+    n, m, repeats, level = 39, 20, 60, 0.1
+    detector = dd.Detector(model, name, dd.Policy(level))
+    scores = detector.scorer(pictures((n + m) * repeats, 2))
+    flags = 0
+    for i in range(repeats):
+        start = i * (n + m)
+        fitted = detector.fit(scores.select(range(start, start + n)))
+        flags += sum(v.decision == "flag" for v in fitted.judge_all(scores.select(range(start + n, start + n + m))))
+    k = int(level * (n + 1))
+    drawn = betabinom(m, k, n + 1 - k).rvs((20_000, repeats), random_state=0).sum(1)
+    assert np.quantile(drawn, 0.0005) <= flags <= np.quantile(drawn, 0.9995)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_scores_are_bit_identical_alone_permuted_and_in_any_company(model: Model, name: str) -> None:
+    scorer, items = dd.Scorer(model, recipes.recipe(name)), pictures(75, 3)
+    together = scorer(items).values
+    order = np.random.default_rng(0).permutation(75)
+    np.testing.assert_array_equal(scorer(items[order]).values, together[order])
+    for i in (0, 31, 40, 74):
+        np.testing.assert_array_equal(scorer(items[i : i + 1]).values, together[i : i + 1])
+
+
+def test_verdicts_are_identical_alone_and_in_company(detector: dd.Detector) -> None:
+    items = np.concatenate([pictures(40, 4), pictures(10, 5, level=0.9)])
+    together = [verdict for _, verdict in detector.judge(items)]
+    alone = detector(items[45])
+    assert (alone.p, alone.score, alone.decision, alone.evidence) == (together[45].p, together[45].score, together[45].decision, together[45].evidence)
+
+
+def test_strange_items_are_flagged(detector: dd.Detector) -> None:
+    strange = detector.judge_all(pictures(50, 5, level=0.95))
+    assert sum(v.decision == "flag" for v in strange) >= 45
+    assert strange[0].because.startswith("stranger than 99 of 99 references: it ")
+
+
+def test_equal_walks_are_run_once(model: Model) -> None:
+    """Two readings of one walk cost what one costs."""
+    shared = Recipe("shared", (Reading(Encode(), "path_speed"), Reading(Encode(), "landing"), Reading(Clean(), "score_norm")))
+    assert len(shared.plan) == 2 and shared.cost.evaluations == 20
+
+
+def test_a_recipe_with_probes_and_vectors_names_its_columns(model: Model) -> None:
+    mixed = Recipe("mixed", (Reading(Renoise(), "posterior_variance"), Reading(Renoise(), "residual"), Reading(Clean(), "path_energy", name="clean energy")))
+    scores = dd.Scorer(model, mixed)(pictures(3, 6))
+    assert scores.columns == ("posterior_variance[1]", "posterior_variance[2]", "posterior_variance[3]", "residual", "clean energy")
+    assert mixed.cost.products == 3
+
+
+def test_the_map_points_at_the_mark(model: Model) -> None:
+    marked = pictures(1, 7)[0]
+    marked[1:3, 5:7] = 1.0
+    found = dd.Scorer(model, recipes.recipe("reconstruction")).map(Items.single(marked)[0])
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert found.shape == (8, 8) and 1 <= row < 3 and 5 <= column < 7
+
+
+def test_a_saved_detector_gives_the_same_verdicts(detector: dd.Detector, tmp_path: Path) -> None:
+    detector.save(tmp_path / "m")
+    items = pictures(5, 8)
+    again = dd.Detector.load(tmp_path / "m")
+    assert [v.row() for v in again.judge_all(items)] == [v.row() for v in detector.judge_all(items)]
+    assert dd.load(tmp_path / "m").fingerprint == detector.model.fingerprint
+
+
+def test_scores_kept_on_disk_are_judged_again_at_another_level(detector: dd.Detector, tmp_path: Path) -> None:
+    scores = detector.scorer(pictures(20, 9, level=0.6))
+    scores.save(tmp_path / "scores.safetensors")
+    kept = dd.Scores.load(tmp_path / "scores.safetensors")
+    strict, lax = detector.judge_all(kept, policy=dd.Policy(0.01)), detector.judge_all(kept, policy=dd.Policy(0.5))
+    assert sum(v.decision == "flag" for v in strict) < sum(v.decision == "flag" for v in lax)
+    assert [v.p for v in strict] == [v.p for v in lax]
+
+
+def test_scores_of_two_machines_make_one_table(detector: dd.Detector) -> None:
+    items = pictures(50, 10)
+    parts = [detector.scorer(items[:21]), detector.scorer(items[21:])]
+    np.testing.assert_array_equal(dd.Scores.merge(parts).values, detector.scorer(items).values)
+
+
+def test_items_that_were_seen_are_not_judged(model: Model, detector: dd.Detector) -> None:
+    seen = detector.judge_all([pictures(60, 0)[3], pictures(99, 1)[5], pictures(1, 11)[0]])
+    assert [v.decision for v in seen][:2] == ["abstain", "abstain"]
+    assert seen[0].reason.startswith("trained on") and seen[1].reason.startswith("is a reference") and not seen[2].reason
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (np.full((8, 8), 0.5), "blank"),
+        (np.ones((8, 8)), "blank|saturated"),
+        (np.full((16, 8), 0.5), "wrong size"),
+        (np.where(np.eye(8) > 0, np.nan, 0.5), "not finite"),
+        (np.where(np.eye(8) > 0, np.inf, 0.5), "not finite"),
+        ((pictures(1, 12)[0] * 255).astype(np.uint8), "wrong bit depth"),
+        (np.stack([pictures(1, 13)[0], pictures(1, 14)[0], pictures(1, 15)[0] * 0], -1), "in colour"),
+        (np.full((1, 1), 0.5), "wrong size"),
+    ],
+    ids=["blank", "saturated", "size", "nan", "infinite", "depth", "colour", "one pixel"],
+)
+def test_out_of_its_depth_the_detector_abstains(detector: dd.Detector, item: np.ndarray, reason: str) -> None:
+    verdict = detector(item)
+    assert verdict.decision == "abstain"
+    assert re.match(reason, verdict.reason), verdict.reason
+
+
+def test_a_mixture_is_a_model_too(tmp_path: Path) -> None:
+    """The other exact denoiser runs the same job, is stored, and comes back to the bit."""
+    mixture = GaussianMixture(torch.zeros(1, 1, 8, 8), 0.2 * torch.eye(64)[None])
+    made = Model(mixture, Image(8, 8, 1, 32), name="noise")
+    dd.save(made, tmp_path / "m")
+    assert dd.load(tmp_path / "m").fingerprint == made.fingerprint
+    detector = dd.Detector(made, "diffpath").fit(pictures(40, 16, spread=0.2))
+    assert detector(pictures(1, 17, level=0.9, spread=0.02)[0]).p < 0.1
+
+
+def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        dd.train(pictures(80, 18), "msma", tmp_path / name)
+    a, b = (dd.Detector.load(tmp_path / name) for name in ("a", "b"))
+    assert a.model.fingerprint == b.model.fingerprint
+    np.testing.assert_array_equal(a.calibrated.references.values, b.calibrated.references.values)
+
+
+def test_at_least_99_calibrate_where_that_is_at_most_half(tmp_path: Path) -> None:
+    dd.train(pictures(198, 19), out=tmp_path / "m")
+    assert len(dd.Detector.load(tmp_path / "m").calibrated) == 99
+    dd.train(pictures(80, 20), out=tmp_path / "n")
+    assert len(dd.Detector.load(tmp_path / "n").calibrated) == 40
+
+
+def test_judging_may_run_in_threads(detector: dd.Detector) -> None:
+    items = pictures(30, 21)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: detector(items[i]).p, range(30)))
+    assert found == [v.p for v in detector.judge_all(items)]
