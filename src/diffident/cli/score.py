@@ -111,7 +111,7 @@ def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) ->
         "out": out,
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
     }
-    lines = [f"{len(verdicts)} items: {told}", verdicts.promise]
+    lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]
     lines += ["", "the strangest:", *(f"  {v.name}  {v}\n      {v.because}" for v in first)] if first else []
     lines += ["", f"rows written to {out}"] if out else []
     _show.summary(facts, as_json, lines)

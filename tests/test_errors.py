@@ -1,0 +1,201 @@
+"""Every refusal has a class of its own, is drawn in the tree, and is met here with words that say what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import diffident as dd
+from diffident import errors, registry, statistics
+from diffident.calibration import Calibration
+from diffident.data import Item, Items
+from diffident.denoiser import Empirical
+from diffident.folder import MANIFEST
+from diffident.modalities.image import Image
+from diffident.recipes import Reading, Recipe
+from diffident.testing import checks
+from diffident.trajectory import Trajectory
+from diffident.walks import Clean, Renoise, walk_from
+
+RNG = np.random.default_rng(0)
+
+
+def pictures(n: int) -> np.ndarray:
+    return np.random.default_rng(n).uniform(0.2, 0.8, (n, 6, 6))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models") / "m"
+    dd.train(pictures(60), out=place)
+    return place
+
+
+def rewritten(folder: Path, into: Path, change: Callable[[dict], None], reseal: bool = True) -> Path:
+    """A copy of a model whose manifest was changed by somebody who knows how the sums are made."""
+    from diffident import folder as code
+
+    shutil.copytree(folder, into)
+    facts = json.loads((into / MANIFEST).read_text())
+    facts.pop("sum")
+    change(facts)
+    facts["sum"] = code._sum(code._plain(facts)) if reseal else "0" * 64
+    (into / MANIFEST).write_text(json.dumps(facts))
+    return into
+
+
+def damaged(folder: Path, into: Path, name: str, change: Callable[[bytes], bytes | None]) -> Path:
+    shutil.copytree(folder, into)
+    content = change((into / name).read_bytes())
+    (into / name).unlink() if content is None else (into / name).write_bytes(content)
+    return into
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+#: each refusal: its class, words of its message, and how a person comes to it
+CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
+    "name": (errors.UnknownName, "did you mean 'landing'", lambda f, t: statistics.find("lnding")),
+    "setting": (errors.InvalidSetting, "once or more", lambda f, t: Renoise(repeats=0)),
+    "setting of a statistic": (
+        errors.InvalidSetting,
+        "no such settings",
+        lambda f, t: dd.Scorer(dd.load(f), Recipe("r", (Reading(Clean(), "landing", {"x": 1}),)))(pictures(2)),
+    ),
+    "setting of a walk": (errors.InvalidSetting, "cannot be made of", lambda f, t: walk_from({"name": "clean", "speed": 3})),
+    "two readings of one name": (errors.InvalidSetting, "name them apart", lambda f, t: Recipe("r", (Reading(Clean(), "landing"),) * 2)),
+    "too few draws": (errors.InvalidSetting, "noise draws", lambda f, t: Recipe("r", (Reading(Clean(), "needs_two"),))),
+    "unreadable": (errors.UnreadableItem, "no image", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, b"words")))),
+    "too large": (errors.TooLarge, "pixels", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, _bomb())))),
+    "no items": (errors.NoItems, "give a folder", lambda f, t: Items.open(t)),
+    "too few items": (errors.TooFewItems, "give at least", lambda f, t: dd.train(pictures(1), out=t / "o")),
+    "too few references": (
+        errors.TooFewReferences,
+        "cannot flag at p <= 0.01 with 10 reference items; give at least 99",
+        lambda f, t: dd.Policy(0.01).resolve(10),
+    ),
+    "too few to calibrate": (errors.TooFewReferences, "give at least 19", lambda f, t: dd.train(pictures(20), out=t / "o")),
+    "shape": (
+        errors.WrongShape,
+        "does not fit together",
+        lambda f, t: Trajectory(torch.ones(1).double(), torch.ones(1).double(), *[torch.ones(1, 2, 3)] * 2, torch.ones(1, 3), {}, None),
+    ),
+    "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
+    "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
+    "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
+    "not finite": (
+        errors.NotFinite,
+        "leave them out",
+        lambda f, t: dd.Detector(dd.load(f)).fit(np.where(np.arange(25)[:, None, None] == 3, np.nan, pictures(25))),
+    ),
+    "foreign scores": (
+        errors.ForeignScores,
+        "another model or recipe",
+        lambda f, t: dd.Detector.load(f).judge_all(dd.Scorer(dd.load(f), registry.find("recipes", "msma"))(pictures(2))),
+    ),
+    "seen in training": (errors.SeenInTraining, "items trained the model", lambda f, t: dd.Detector(dd.load(f)).fit(pictures(60))),
+    "not a model": (errors.NotAModel, "diffident train", lambda f, t: dd.load(t)),
+    "a file missing": (errors.DamagedModel, "missing", lambda f, t: dd.load(damaged(f, t / "m", "weights.safetensors", lambda c: None))),
+    "a bit flipped": (errors.DamagedModel, "is damaged", lambda f, t: dd.load(damaged(f, t / "m", "weights.safetensors", flipped))),
+    "cut short": (errors.DamagedModel, "is damaged", lambda f, t: dd.Detector.load(damaged(f, t / "m", "references.safetensors", lambda c: c[: len(c) // 2]))),
+    "manifest cut": (errors.DamagedModel, "cannot be read", lambda f, t: dd.load(damaged(f, t / "m", MANIFEST, lambda c: c[:100]))),
+    "manifest edited": (
+        errors.DamagedModel,
+        "was altered",
+        lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m["model"].update(name="mine"), reseal=False)),
+    ),
+    "other tensors": (
+        errors.DamagedModel,
+        "does not hold the model",
+        lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m["model"].update(fingerprint="0" * 64))),
+    ),
+    "another recipe": (errors.ForeignScores, "another model or recipe", lambda f, t: dd.Detector.load(rewritten(f, t / "m", _other_recipe))),
+    "newer": (errors.NewerFormat, "pip install -U diffident", lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m.update(format=2)))),
+    "in the way": (errors.OutputError, "exists and is not a folder", lambda f, t: dd.save(dd.load(f), _file(t, b""))),
+    "scores unwritable": (errors.OutputError, "cannot write scores", lambda f, t: dd.Detector.load(f).calibrated.references.save(t / "nowhere" / "s")),
+    "scores damaged": (errors.DamagedModel, "readable scores", lambda f, t: dd.Scores.load(_file(t, b"words"))),
+    "broken contract": (
+        errors.ContractBroken,
+        "lacks 'Shape:'",
+        lambda f, t: [check() for check in checks(statistics.Statistic("s", lambda film: film.eps, "upper", "is odd"))],
+    ),
+    "calibrated on nothing": (errors.TooFewReferences, "0 reference items", lambda f, t: Calibration(dd.Detector.load(f).calibrated.references.select([]))),
+}
+
+
+def _file(place: Path, content: bytes) -> Path:
+    (place / "a file").write_bytes(content)
+    return place / "a file"
+
+
+def _bomb() -> bytes:
+    """The header of a PNG of 60,000 x 60,000 pixels, and nothing else."""
+    return b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00" + (0x12345678).to_bytes(4, "big")
+
+
+def _other_recipe(manifest: dict) -> None:
+    manifest["detector"]["recipe"] = registry.find("recipes", "diffpath-1d").config()
+
+
+@statistics.statistic(tail="upper", says="is odd", draws=2)
+def needs_two(trajectory: Trajectory) -> torch.Tensor:
+    """For the test of draws only."""
+    return trajectory.eps.flatten(2).mean((0, 2))
+
+
+registry._things.pop(("statistics", "needs_two"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_refusal_says_what_is_the_case_and_what_to_do(case: str, folder: Path, tmp_path: Path) -> None:
+    kind, words, come_to_it = CASES[case]
+    if case == "too few draws":
+        registry._things["statistics", "needs_two"] = needs_two
+    try:
+        with pytest.raises(errors.DiffidentError) as refusal:
+            come_to_it(folder, tmp_path)
+    finally:
+        registry._things.pop(("statistics", "needs_two"), None)
+    assert refusal.type is kind, refusal.value
+    assert words in str(refusal.value)
+
+
+def test_every_class_of_refusal_is_met_above() -> None:
+    def leaves(kind: type) -> set[type]:
+        below = kind.__subclasses__()
+        return set().union(*map(leaves, below)) if below else {kind}
+
+    assert leaves(errors.DiffidentError) == {kind for kind, _, _ in CASES.values()}
+
+
+def test_the_tree_that_is_drawn_is_the_tree_that_is_there() -> None:
+    def drawn(kind: type) -> list[str]:
+        return [kind.__name__, *(name for below in kind.__subclasses__() for name in drawn(below))]
+
+    tree = [line.split("─ ")[-1].split()[0] for line in errors.__doc__.splitlines() if "─" in line]
+    assert ["DiffidentError", *tree] == drawn(errors.DiffidentError)
+
+
+def test_no_pickle_is_read_or_written(folder: Path) -> None:
+    for path in folder.iterdir():
+        assert path.suffix in {".json", ".safetensors", ".md"}
+        assert path.read_bytes()[:1] != b"\x80"
+
+
+def test_a_failed_save_leaves_nothing_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffident.folder.os.rename", _full)
+    with pytest.raises(errors.OutputError, match="make room"):
+        dd.save(dd.load(folder), tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
