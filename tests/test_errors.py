@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +24,6 @@ from diffident.recipes import Reading, Recipe
 from diffident.testing import checks
 from diffident.trajectory import Trajectory
 from diffident.walks import Clean, Renoise, walk_from
-
-RNG = np.random.default_rng(0)
 
 
 def pictures(n: int) -> np.ndarray:
@@ -83,11 +83,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
         lambda f, t: dd.Policy(0.01).resolve(10),
     ),
     "too few to calibrate": (errors.TooFewReferences, "give at least 19", lambda f, t: dd.train(pictures(20), out=t / "o")),
-    "shape": (
-        errors.WrongShape,
-        "does not fit together",
-        lambda f, t: Trajectory(torch.ones(1).double(), torch.ones(1).double(), *[torch.ones(1, 2, 3)] * 2, torch.ones(1, 3), {}, None),
-    ),
+    "shape": (errors.WrongShape, "one per item", lambda f, t: Empirical(torch.ones(3, 2))(torch.ones(3, 2), torch.ones(2), 1.0)),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
     "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
     "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
@@ -137,8 +133,12 @@ def _file(place: Path, content: bytes) -> Path:
 
 
 def _bomb() -> bytes:
-    """The header of a PNG of 60,000 x 60,000 pixels, and nothing else."""
-    return b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00" + (0x12345678).to_bytes(4, "big")
+    """A PNG that claims 60,000 x 60,000 pixels in under a hundred bytes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(9)))
 
 
 def _other_recipe(manifest: dict) -> None:
