@@ -19,6 +19,7 @@ def command(model: str, items: str, out: str | None, recipe: str | None, flag: f
     """Calibrate MODEL on the known-good ITEMS. They take the place of the references that it had; none may have trained it."""
     from dataclasses import replace
 
+    from ..data import Items
     from ..detector import Detector
     from ..folder import writable
     from ..recipes import recipe as recipe_of
@@ -28,7 +29,8 @@ def command(model: str, items: str, out: str | None, recipe: str | None, flag: f
     policy = Policy(flag, abstain) if flag is not None or abstain is not None else had.policy
     target = writable(out or model)
     wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None)
-    parts = [scores for _, scores in _show.bar(wanted.scorer.stream(items), "calibrating", 0)]
+    opened = Items.open(items)
+    parts = [scores for _, scores in _show.bar(wanted.scorer.stream(opened), "calibrating", -(-len(opened) // had.model.chunk))]
     detector = wanted.fit_parts(parts)
     detector.save(target)
     unread = [(name, problem) for scores in parts for name, problem in zip(scores.names, scores.problems, strict=True) if problem]
