@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_house_rules_hold(file: Path) -> None:
     assert not [n for n in ast.walk(tree) if isinstance(n, ast.Assert)], "assert belongs to tests; raise a DiffidentError"
     imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     assert not imported & {"pickle", "torchvision", "lightning", "pandas", "diffusers", "joblib"}
+
+
+def test_the_plan_draws_the_floors_as_they_are() -> None:
+    plan = (ROOT.parents[1] / "docs" / "design.md").read_text()
+    for number, rooms in enumerate(FLOORS):
+        line = next(line for line in plan.splitlines() if line.startswith(f" {number}  "))
+        assert set(re.findall(r"[a-z]+", re.sub(r"\([^)]*\)", "", line))) == rooms, line
 
 
 def test_the_public_names_are_sorted_and_all_there() -> None:

@@ -185,7 +185,9 @@ def test_ranks_of_one_column_are_the_plain_conformal_p(tail: str) -> None:
         assert np.all(p <= evidence_p(references, items, (tail,))[:, 0] + 1e-12), "refitted ranks are never less sharp than twice the smaller side"
     else:
         np.testing.assert_allclose(p, conformal_p(*((references[:, 0], items[:, 0]) if tail == "upper" else (-references[:, 0], -items[:, 0]))))
-    raw = {"upper": items[:, 0], "lower": -items[:, 0], "both": np.abs(items[:, 0] - np.median(references))}[tail]
+    away = items[:, 0] - np.median(references)
+    sides = [np.mean(np.clip(side * (references - np.median(references)), 0, None)) for side in (1, -1)]
+    raw = {"upper": items[:, 0], "lower": -items[:, 0], "both": np.where(away > 0, away / sides[0], -away / sides[1])}[tail]
     np.testing.assert_array_equal(Ranks().score(references, items, (tail,)), raw)
 
 

@@ -151,8 +151,8 @@ class Ranks(Strangeness):
     matter, direction does; correlations between columns are not used. With one column p is the plain conformal p-value.
 
     For ranking beyond the references, :meth:`score` of one column is the number itself (``lower``: negated; ``both``:
-    its distance from their median), and of several the sum with shares interpolated between references and falling
-    off exponentially beyond the last.  Source: Fisher 1932; as conformity score, Vovk et al. 2005.
+    its distance from their median, each side in its own mean deviations), and of several the sum with shares interpolated
+    between references and falling off exponentially beyond the last.  Source: Fisher 1932; as conformity score, Vovk et al. 2005.
 
     >>> Ranks().p_values(np.arange(9.0)[:, None], np.array([[7.5], [99.0]]), ("upper",))
     array([0.2, 0.1])
@@ -330,8 +330,18 @@ def _extreme(above: np.ndarray, below: np.ndarray, tail: str, most: int) -> np.n
 
 def _signed(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
     if tail == "both":
-        return np.abs(items - np.median(references))
+        return _aside(references, items)
     return items if tail == "upper" else -items
+
+
+def _aside(references: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Distance from the references' median, each side in units of its own mean deviation: a long tail is not strange for being long."""
+    centre = np.median(references)
+    above, below = np.maximum(references - centre, 0).mean(), np.maximum(centre - references, 0).mean()
+    side = np.where(items > centre, above, below)
+    unit = np.where(side > 0, side, max(above, below) or 1.0)
+    with np.errstate(over="ignore"):
+        return np.abs(items - centre) / unit
 
 
 def _surprise(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
