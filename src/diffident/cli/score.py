@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import click
 
 from . import _show
 
 if TYPE_CHECKING:
+    from ..data import Items
     from ..detector import Detector
-    from ..scores import Scores
-    from ..verdict import Policy, Verdict, Verdicts
+    from ..rows import RowWriter
+    from ..verdict import Policy, Verdicts
+
+DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged", "unreadable": "unreadable"}
 
 
 @click.command("score", short_help="Decide about items: accept, abstain or flag, each with its p-value.")
@@ -36,77 +40,66 @@ def command(model: str, items: str, out: str | None, flag: float | None, abstain
     if fdr is not None and (flag is not None or abstain is not None):
         raise click.UsageError("--fdr decides about the batch as a whole; leave out --flag and --abstain")
 
+    from ..data import Items
     from ..detector import Detector
-    from ..verdict import Policy
+    from ..rows import RowWriter
+    from ..verdict import Policy, header
 
-    detector = Detector.load(model)
-    asked = Policy(flag, abstain) if flag is not None or abstain is not None else None
-    verdicts, interrupted = _judge(detector, items, out, asked, fdr)
+    detector, opened = Detector.load(model), Items.open(items)
+    policy = detector.settled(Policy(flag, abstain) if flag is not None or abstain is not None else None)
+    with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
+        if fdr is None:
+            verdicts, interrupted = _one_by_one(detector, opened, policy, rows)
+        else:
+            verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows)
     _tell(verdicts, out, strangest, as_json)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _judge(detector: Detector, items: str, out: str | None, asked: Policy | None, fdr: float | None) -> tuple[Verdicts, bool]:
-    """All verdicts, and whether the run was interrupted; rows go to the file as they come, or all at once for a batch."""
-    from contextlib import nullcontext
-
-    from ..rows import RowWriter
-    from ..verdict import header
-
-    policy = detector.settled(asked)
-    parts: list[Scores] = []
-    verdicts: list[Verdict] = []
-    interrupted = False
-    with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
-        try:
-            for scores in _scored(detector, items):
-                parts.append(scores)
-                if fdr is None:
-                    new = list(detector.judge_all(scores, policy=policy))
-                    verdicts += new
-                    _write(rows, new)
-        except KeyboardInterrupt:
-            interrupted = True
-        found = _whole(detector, parts, verdicts, policy, fdr)
-        if fdr is not None:
-            _write(rows, list(found))
-    return found, interrupted
-
-
-def _scored(detector: Detector, items: str) -> Any:
-    from ..data import Items
-
-    opened = Items.open(items)
-    return (scores for _, scores in _show.bar(detector.scorer.stream(opened), "scoring", -(-len(opened) // detector.model.chunk)))
-
-
-def _whole(detector: Detector, parts: list[Scores], verdicts: list[Verdict], policy: Policy, fdr: float | None) -> Verdicts:
-    from ..scores import Scores
+def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWriter | None) -> tuple[Verdicts, bool]:
+    """Every verdict as it comes, each written at once; and whether the run was interrupted."""
     from ..verdict import Verdicts
 
-    if fdr is not None and parts:
-        return detector.judge_all(Scores.merge(parts), fdr=fdr)
-    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated)))
+    verdicts, interrupted = [], False
+    try:
+        for _, verdict in _show.bar(detector.judge(items, policy), "scoring", len(items)):
+            verdicts.append(verdict)
+            if rows is not None:
+                rows.write(verdict.row())
+    except KeyboardInterrupt:
+        interrupted = True
+    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated))), interrupted
 
 
-def _write(rows: Any, verdicts: list[Verdict]) -> None:
+def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None) -> tuple[Verdicts, bool]:
+    """Verdicts on the batch as a whole, or on what was scored before an interruption: that is a batch too."""
+    from ..scores import Scores
+    from ..verdict import batch_promise
+
+    batch_promise(len(items), fdr, len(detector.calibrated))  # refuses before the work what could not be decided after it
+    parts, interrupted = [], False
+    try:
+        for _, scores in _show.bar(detector.scorer.stream(items), "scoring", -(-len(items) // detector.model.chunk)):
+            parts.append(scores)
+    except KeyboardInterrupt:
+        interrupted = True
+    if not parts:
+        raise KeyboardInterrupt
+    verdicts = detector.judge_all(Scores.merge(parts), fdr=fdr)
     if rows is not None:
         for verdict in verdicts:
             rows.write(verdict.row())
+    return verdicts, interrupted
 
 
 def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) -> None:
     counts = Counter(verdict.decision for verdict in verdicts)
     first = verdicts.strangest(strangest)
-    told = ", ".join(
-        f"{counts[decision]} {word}"
-        for decision, word in (("accept", "accepted"), ("abstain", "abstained from"), ("flag", "flagged"), ("unreadable", "unreadable"))
-        if counts[decision]
-    )
+    told = ", ".join(f"{counts[decision]} {word}" for decision, word in DECISIONS.items() if counts[decision])
     facts = {
         "items": len(verdicts),
-        **{d: counts[d] for d in ("accept", "abstain", "flag", "unreadable")},
+        **{decision: counts[decision] for decision in DECISIONS},
         "promise": verdicts.promise,
         "out": out,
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
