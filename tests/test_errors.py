@@ -67,7 +67,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "setting": (errors.InvalidSetting, "once or more", lambda f, t: Renoise(repeats=0)),
     "setting of a statistic": (
         errors.InvalidSetting,
-        "no such settings",
+        "has no setting x",
         lambda f, t: dd.Scorer(dd.load(f), Recipe("r", (Reading(Clean(), "landing", {"x": 1}),)))(pictures(2)),
     ),
     "setting of a walk": (errors.InvalidSetting, "cannot be made of", lambda f, t: walk_from({"name": "clean", "speed": 3})),

@@ -15,6 +15,7 @@ import diffident as dd
 from diffident import recipes, registry
 from diffident.data import Items
 from diffident.denoiser import GaussianMixture
+from diffident.errors import InvalidSetting, UnknownName
 from diffident.modalities.image import Image
 from diffident.model import Model
 from diffident.recipes import Reading, Recipe
@@ -159,6 +160,21 @@ def test_a_mixture_is_a_model_too(tmp_path: Path) -> None:
     assert dd.load(tmp_path / "m").fingerprint == made.fingerprint
     detector = dd.Detector(made, "diffpath").fit(pictures(40, 16, spread=0.2))
     assert detector(pictures(1, 17, level=0.9, spread=0.02)[0]).p < 0.1
+
+
+def test_a_recipe_for_another_space_is_refused(model: Model) -> None:
+    with pytest.raises(InvalidSetting, match="lives in 'pixels'"):
+        dd.Scorer(model, Recipe("elsewhere", (Reading(Clean(), "landing"),), space="haar"))
+
+
+def test_parts_without_a_name_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    class Mine(GaussianMixture):
+        """A denoiser that nobody registered."""
+
+    mine = Model(Mine(torch.zeros(1, 1, 8, 8), torch.ones(1)), Image(8, 8, 1, 32))
+    with pytest.raises(UnknownName, match="registry.register"):
+        dd.save(mine, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:

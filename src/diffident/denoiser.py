@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import registry
 from .errors import InvalidSetting, Unconditional, WrongShape
 
 Level = float | Tensor
@@ -45,6 +46,19 @@ class Denoiser(ABC):
         raise Unconditional(f"{type(self).__name__} takes no condition; it was given {condition!r}. Ask it without one, or use a conditional model")
 
 
+class StoredDenoiser(Denoiser):
+    """A denoiser that can be kept in a folder, found again by its registered name, and identified bit by bit."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that :meth:`made_of` needs to make the same denoiser again."""
+
+    @classmethod
+    @abstractmethod
+    def made_of(cls, tensors: Mapping[str, Tensor]) -> StoredDenoiser:
+        """The denoiser whose :meth:`tensors` these are."""
+
+
 def per_item(level: Level, x: Tensor) -> Tensor:
     """A level as a column (n, 1) that multiplies flattened items.
 
@@ -59,7 +73,8 @@ def per_item(level: Level, x: Tensor) -> Tensor:
     return level[:, None]
 
 
-class GaussianMixture(Denoiser):
+@registry.registered("denoisers", "mixture")
+class GaussianMixture(StoredDenoiser):
     """The exact denoiser of a Gaussian mixture, in any dimension, with full covariances.
 
     With components N(m_k, C_k) of weight w_k the noisy item has components N(alpha m_k, alpha^2 C_k + sigma^2 I); the
@@ -122,6 +137,13 @@ class GaussianMixture(Denoiser):
         at = slice(condition, condition + 1)
         return GaussianMixture(self.means[at].reshape(1, *self.shape), self.covariances[at], torch.ones_like(self.weights[at]))
 
+    def tensors(self) -> dict[str, Tensor]:
+        return {"means": self.means.reshape(-1, *self.shape), "covariances": self.covariances, "weights": self.weights}
+
+    @classmethod
+    def made_of(cls, tensors: Mapping[str, Tensor]) -> GaussianMixture:
+        return cls(tensors["means"], tensors["covariances"], tensors["weights"])
+
     def _component(self, k: int, x: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Log weight (up to the common constant) and answer of one component."""
         off = x - a * self.means[k]
@@ -143,7 +165,8 @@ def _diagonalise(covariances: Tensor, dims: int, dtype: torch.dtype) -> tuple[Te
     return values.clamp(min=0).to(dtype), None if axes is None else axes.to(dtype)
 
 
-class Empirical(Denoiser):
+@registry.registered("denoisers", "empirical")
+class Empirical(StoredDenoiser):
     """The exact denoiser of a finite set: the mean of its items, weighted by how well each explains what is seen.
 
     The answer is sum_i w_i x_i with w_i proportional to exp(-||x_t - alpha x_i||^2 / (2 sigma^2)). As sigma falls it
@@ -190,3 +213,10 @@ class Empirical(Denoiser):
         if not rows:
             raise Unconditional(f"no item of this set is labelled {condition!r}; its labels are {sorted(map(str, set(self.labels))) or 'none'}")
         return Empirical(self.items[rows], [condition] * len(rows), self.block)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"items": self.items}
+
+    @classmethod
+    def made_of(cls, tensors: Mapping[str, Tensor]) -> Empirical:
+        return cls(tensors["items"])

@@ -21,6 +21,7 @@ from .modalities import Modality, Opened
 from .model import Model
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
+from .spaces import space_from
 from .verdict import Policy
 
 #: what can be learned: ``none`` keeps the items themselves as an exact denoiser and is ready at once
@@ -111,7 +112,7 @@ def train(
     how = Training(network, size, channels, share, seed, modality)
     if out is None:
         opened, _, kind = _opened(source, how, progress)
-        return _model([one for _, one in opened], kind, "model", how)
+        return _model([one for _, one in opened], kind, recipe_of(recipe), "model", how)
     learned = learn(source, recipe, how, policy or Policy(), Path(out).name, progress)
     learned.detector.save(out)
     return learned.detector.model
@@ -129,7 +130,7 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
     learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
     policy.resolve(len(held_out))  # before the work, not after it
-    model = _model([opened[i][1] for i in learned], kind, name, how)
+    model = _model([opened[i][1] for i in learned], kind, asked, name, how)
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
     chunks = progress(detector.scorer.stream(references), "calibrating", -(-len(references) // model.chunk))
@@ -156,8 +157,9 @@ def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[
     return good, tuple(bad), kind
 
 
-def _model(opened: Sequence[Opened], kind: Modality, name: str, how: Training) -> Model:
-    """The exact denoiser of the items themselves."""
-    values = torch.from_numpy(np.stack([one.values for one in opened]))
+def _model(opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training) -> Model:
+    """The exact denoiser of the items themselves, in the space that the recipe asks for."""
+    lives = space_from({"name": asked.space or "pixels"})
+    values = lives.encode(torch.from_numpy(np.stack([one.values for one in opened])))
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
-    return Model(Empirical(values), kind, seen=frozenset(one.digest for one in opened), name=name, notes=notes)
+    return Model(Empirical(values), kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes)

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from .denoiser import Denoiser, Empirical, GaussianMixture
+from . import registry
+from .denoiser import Denoiser, StoredDenoiser
 from .errors import InvalidSetting
 from .modalities import Modality
 from .spaces import Space
@@ -50,49 +50,25 @@ class Model:
 
     def config(self) -> dict[str, Any]:
         """What identifies the model beside its tensors, as plain data."""
-        space = type(self.space).__name__.lower()
-        return {"network": network_of(self.denoiser), "modality": self.modality.config(), "space": space, "chunk": self.chunk}
+        kind = registry.name_of("denoisers", type(self.stored))
+        return {"network": kind, "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the settings and every bit of the tensors. What the model is called does not enter."""
         made = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
-        for name, tensor in sorted(tensors_of(self.denoiser).items()):
+        for name, tensor in sorted(self.stored.tensors().items()):
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return made.hexdigest()
 
+    @property
+    def stored(self) -> StoredDenoiser:
+        """The denoiser, as one that can be kept.
 
-def network_of(denoiser: Denoiser) -> str:
-    """The kind of denoiser, by the name under which it is stored.
-
-    Raises:
-        InvalidSetting: a kind that cannot be stored.
-    """
-    for name, kind in _KINDS.items():
-        if type(denoiser) is kind:
-            return name
-    raise InvalidSetting(f"a {type(denoiser).__name__} cannot be identified or stored; a model is made of one of: {', '.join(_KINDS)}")
-
-
-def tensors_of(denoiser: Denoiser) -> dict[str, Tensor]:
-    """The tensors from which :func:`denoiser_from` makes the same denoiser again."""
-    if isinstance(denoiser, Empirical):
-        return {"items": denoiser.items}
-    if isinstance(denoiser, GaussianMixture):
-        return {"means": denoiser.means.reshape(-1, *denoiser.shape), "covariances": denoiser.covariances, "weights": denoiser.weights}
-    raise InvalidSetting(f"a {network_of(denoiser)} has no tensors to store")
-
-
-def denoiser_from(network: str, tensors: Mapping[str, Tensor]) -> Denoiser:
-    """The denoiser of that kind made of stored tensors.
-
-    Raises:
-        InvalidSetting: a kind that this version does not know.
-    """
-    if network not in _KINDS:
-        raise InvalidSetting(f"no network called {network!r}; there are: {', '.join(_KINDS)}")
-    return _KINDS[network](**tensors)
-
-
-_KINDS: dict[str, type] = {"empirical": Empirical, "mixture": GaussianMixture}
+        Raises:
+            InvalidSetting: it cannot be.
+        """
+        if not isinstance(self.denoiser, StoredDenoiser):
+            raise InvalidSetting(f"a {type(self.denoiser).__name__} cannot be identified or kept; make it a StoredDenoiser, with tensors() and made_of()")
+        return self.denoiser

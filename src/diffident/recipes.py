@@ -52,17 +52,17 @@ class Recipe:
     Attributes:
         name: for people.
         readings: what is read; equal walks are run once.
-        space: where the diffusion lives, by name.
+        space: the space in which the model must live, by name; empty where any will do.
         combine: how many numbers become one: ``gaussian`` or ``ranks`` (see ``diffident.calibration.strangeness``).
         source: the paper.
 
     Raises:
-        InvalidSetting: no readings, two with one name, or a walk with fewer noise draws than a statistic needs.
+        InvalidSetting: no readings, two with one name, settings that a statistic lacks, or a walk with fewer noise draws than it needs.
     """
 
     name: str
     readings: tuple[Reading, ...]
-    space: str = "pixels"
+    space: str = ""
     combine: str = "gaussian"
     source: str = ""
 
@@ -74,6 +74,7 @@ class Recipe:
                 f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}"
             )
         for reading in self.readings:
+            reading.of.accept(reading.settings)
             if reading.walk.draws < reading.of.draws:
                 raise InvalidSetting(
                     f"{reading.statistic!r} needs {reading.of.draws} noise draws per level and its walk makes {reading.walk.draws}; "

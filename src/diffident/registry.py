@@ -1,4 +1,4 @@
-"""Names to things: one dictionary for statistics, walks, probes, spaces, modalities and recipes, open to other packages.
+"""Names to things: one dictionary for statistics, denoisers, walks, probes, spaces, modalities and recipes, open to other packages.
 
 A thing is found in one of three places, in this order: it was registered by hand, a module of this package is named
 after it (``statistics/landing.py`` holds ``landing``), or another package announces it in the entry-point group
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable
 from importlib import metadata
@@ -21,6 +22,7 @@ T = TypeVar("T")
 #: where each kind lives: a package whose files are named as the things in it, or a single module
 ROOMS = {
     "statistics": "diffident.statistics",
+    "denoisers": "diffident.denoiser",
     "walks": "diffident.walks",
     "probes": "diffident.probes",
     "spaces": "diffident.spaces",
@@ -68,6 +70,18 @@ def find(kind: str, name: str) -> object:
     return _things[kind, name]
 
 
+def name_of(kind: str, thing: object) -> str:
+    """The name under which a thing of that kind is registered.
+
+    Raises:
+        UnknownName: it is not registered, so that it could not be found again when a folder is read.
+    """
+    for (room, name), known in _things.items():
+        if room == kind and known is thing:
+            return name
+    raise UnknownName(f"{_origin(thing)} is not registered among the {kind} and could not be found again; name it with registry.register({kind!r}, ...)")
+
+
 def _import(kind: str, name: str) -> None:
     if name in _files(kind):
         importlib.import_module(f"{ROOMS[kind]}.{name}")
@@ -77,10 +91,11 @@ def _import(kind: str, name: str) -> None:
 
 
 def _files(kind: str) -> set[str]:
-    room = importlib.import_module(ROOMS[kind])
-    if not hasattr(room, "__path__"):  # a single module: importing it has registered what it holds
+    room = importlib.util.find_spec(ROOMS[kind])
+    if room is None or room.submodule_search_locations is None:  # a single module: importing it registers what it holds
+        importlib.import_module(ROOMS[kind])
         return set()
-    return {module.name for module in pkgutil.iter_modules(room.__path__) if not module.name.startswith("_")}
+    return {module.name for module in pkgutil.iter_modules(room.submodule_search_locations) if not module.name.startswith("_")}
 
 
 def _announced(kind: str) -> metadata.EntryPoints:

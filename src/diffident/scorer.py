@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .data import Item, Items
-from .errors import ItemError, NotPerElement
+from .errors import InvalidSetting, ItemError, NotPerElement
 from .modalities import Opened
 from .model import Model
 from .recipes import Reading, Recipe
@@ -32,10 +32,18 @@ class Scorer:
     Attributes:
         model: what is asked.
         recipe: what is asked of it.
+
+    Raises:
+        InvalidSetting: the recipe is for models that live in another space.
     """
 
     model: Model
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        lives = self.model.space.config()["name"]
+        if self.recipe.space and self.recipe.space != lives:
+            raise InvalidSetting(f"the recipe {self.recipe.name!r} is for models that live in {self.recipe.space!r}, and this one lives in {lives!r}")
 
     @cached_property
     def fingerprint(self) -> str:

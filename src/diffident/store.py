@@ -13,8 +13,8 @@ from . import registry
 from .errors import DamagedModel
 from .folder import read_folder, write_folder
 from .modalities import Modality
-from .model import Model, denoiser_from, tensors_of
-from .spaces import space
+from .model import Model
+from .spaces import space_from
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
 
@@ -33,7 +33,7 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     from safetensors.torch import save as to_bytes
 
     seen = torch.tensor([list(bytes.fromhex(digest)) for digest in sorted(model.seen)], dtype=torch.uint8).reshape(-1, 32)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors_of(model.denoiser).items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.stored.tensors().items()}
     (place / WEIGHTS).write_bytes(to_bytes({**{f"denoiser.{name}": tensor for name, tensor in tensors.items()}, "seen": seen}))
     (place / CARD).write_text(card(model), "utf-8")
     return {"diffident": version("diffident"), "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint}}
@@ -60,9 +60,9 @@ def restore(place: Path, facts: Mapping[str, Any]) -> Model:
     said, tensors = facts["model"], from_bytes((place / WEIGHTS).read_bytes())
     kept = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
     model = Model(
-        denoiser=denoiser_from(said["network"], kept),
+        denoiser=registry.find("denoisers", said["network"]).made_of(kept),  # type: ignore[attr-defined]
         modality=modality_from(said["modality"]),
-        space=space(said["space"]),
+        space=space_from(said["space"]),
         chunk=said["chunk"],
         seen=frozenset(bytes(row.tolist()).hex() for row in tensors["seen"]),
         name=said["name"],

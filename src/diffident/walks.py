@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,22 +74,7 @@ class Walk(ABC):
 
     def config(self) -> dict[str, Any]:
         """The walk as plain data for JSON; :func:`walk_from` reads it back."""
-        return {"name": _NAMES[type(self)], **asdict(self)}  # type: ignore[call-overload]
-
-
-_NAMES: dict[type, str] = {}
-
-W = TypeVar("W", bound=Walk)
-
-
-def walk(name: str) -> Callable[[type[W]], type[W]]:
-    """Register a frozen dataclass as the walk of that name."""
-
-    def note(kind: type[W]) -> type[W]:
-        _NAMES[kind] = name
-        return registry.register("walks", name, kind)
-
-    return note
+        return {"name": registry.name_of("walks", type(self)), **asdict(self)}  # type: ignore[call-overload]
 
 
 def walk_from(config: Mapping[str, Any]) -> Walk:
@@ -114,7 +99,7 @@ def common_noise(shape: tuple[int, ...], seed: int, level: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float32)
 
 
-@walk("encode")
+@registry.registered("walks", "encode")
 @dataclass(frozen=True)
 class Encode(Walk):
     """Drive items along the probability-flow ODE to noise, from little noise to much (DDIM inversion).
@@ -140,7 +125,7 @@ class Encode(Walk):
             x = look.moved(*onward)
 
 
-@walk("renoise")
+@registry.registered("walks", "renoise")
 @dataclass(frozen=True)
 class Renoise(Walk):
     """Noise items to chosen levels and ask once at each: x_t = alpha x_0 + sigma n, with n common to all items.
@@ -171,7 +156,7 @@ class Renoise(Walk):
             yield Look(alpha, sigma, x, denoiser(x, alpha, sigma))
 
 
-@walk("clean")
+@registry.registered("walks", "clean")
 @dataclass(frozen=True)
 class Clean(Walk):
     """Show items without noise under a noise level that is only claimed: x_t = alpha x_0.
@@ -191,7 +176,7 @@ class Clean(Walk):
             yield Look(alpha, sigma, alpha * items, denoiser(alpha * items, alpha, sigma))
 
 
-@walk("reconstruct")
+@registry.registered("walks", "reconstruct")
 @dataclass(frozen=True)
 class Reconstruct(Walk):
     """Noise items to ``start`` = sigma / alpha, then walk them back to the data without further noise (AnoDDPM, DDPM-OOD).
@@ -225,7 +210,7 @@ class Reconstruct(Walk):
 SOLVERS = ("ddim", "ddpm", "heun")
 
 
-@walk("sample")
+@registry.registered("walks", "sample")
 @dataclass(frozen=True)
 class Sample(Walk):
     """Generate: walk standard normal noise (n, *shape) down to the data. The record is about the samples that result.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from .. import registry
+from ..errors import InvalidSetting
 
 
 class Space(ABC):
@@ -24,6 +28,10 @@ class Space(ABC):
     def map_back(self, maps: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *size"]:
         """A number per element of the space to a number per position of the item; larger stays stranger."""
 
+    def config(self) -> dict[str, Any]:
+        """The space as plain data for JSON; :func:`space_from` reads it back."""
+        return {"name": registry.name_of("spaces", type(self)), **asdict(self)}  # type: ignore[call-overload]
+
 
 class InvertibleSpace(Space):
     """A space from which items come back."""
@@ -33,10 +41,18 @@ class InvertibleSpace(Space):
         """The inverse of :meth:`Space.encode`."""
 
 
-def space(name: str) -> Space:
-    """The registered space of that name.
+def space_from(config: Mapping[str, Any]) -> Space:
+    """The space that :meth:`Space.config` described.
 
-    >>> space("pixels")
+    Raises:
+        UnknownName: no such space.
+        InvalidSetting: settings that this space does not have.
+
+    >>> space_from({"name": "pixels"})
     Pixels()
     """
-    return registry.find("spaces", name)()  # type: ignore[operator]
+    settings = {key: value for key, value in config.items() if key != "name"}
+    try:
+        return registry.find("spaces", config["name"])(**settings)  # type: ignore[operator]
+    except TypeError as error:
+        raise InvalidSetting(f"the space {config['name']!r} cannot be made of {settings}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,12 +55,19 @@ class Statistic:
         Raises:
             InvalidSetting: settings that the statistic does not have.
         """
-        try:
-            return self.read(trajectory, **(settings or {}))
-        except TypeError as error:
-            if settings and "argument" in str(error):
-                raise InvalidSetting(f"the statistic {self.name!r} has no such settings: {dict(settings)} ({error})") from error
-            raise
+        self.accept(settings or {})
+        return self.read(trajectory, **(settings or {}))
+
+    def accept(self, settings: Settings) -> None:
+        """Refuse settings that the statistic does not have.
+
+        Raises:
+            InvalidSetting: the message lists those that it has.
+        """
+        known = [name for name, parameter in inspect.signature(self.read).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise InvalidSetting(f"the statistic {self.name!r} has no setting {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
 
     def numbers(self, trajectory: Trajectory, settings: Settings | None = None) -> Tensor:
         """One row per item: (n, k) float64, k = 1 unless the statistic is a vector.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..denoiser import Denoiser
+from ..denoiser import Denoiser, StoredDenoiser
 from ..probes import Probe
 from ..trajectory import Look
 from ..walks import Encode, Walk, walk_from
@@ -104,6 +104,13 @@ def _an_item_is_answered_alone_as_in_company(denoiser: Denoiser, shape: tuple[in
     close(denoiser(x[1:2], 0.7, 0.7), denoiser(x, 0.7, 0.7)[1:2], 1e-4, f"{name(denoiser)}, an item alone")
 
 
+def _it_comes_back_from_its_tensors(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
+    if isinstance(denoiser, StoredDenoiser):
+        again = type(denoiser).made_of({name: tensor.clone() for name, tensor in denoiser.tensors().items()})
+        x = _seen(denoiser, shape)
+        demand(torch.equal(again(x, 0.7, 0.7), denoiser(x, 0.7, 0.7)), f"{name(denoiser)} answers differently once it is made of its tensors again")
+
+
 def _pure_noise_is_answered_with_the_mean(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
     found = denoiser(_seen(denoiser, shape), 0.0, 1.0)
     close(found, found[:1].expand_as(found), 1e-4, f"{name(denoiser)} at alpha = 0, where x says nothing")
@@ -129,4 +136,5 @@ DENOISER: tuple[Callable[[Denoiser, tuple[int, ...]], None], ...] = (
     _levels_may_be_one_per_item,
     _an_item_is_answered_alone_as_in_company,
     _pure_noise_is_answered_with_the_mean,
+    _it_comes_back_from_its_tensors,
 )
