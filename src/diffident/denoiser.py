@@ -7,6 +7,7 @@ items it was shown. Every answer y gives the score by Tweedie's formula, (alpha 
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -176,7 +177,7 @@ class Empirical(StoredDenoiser):
 
     Args:
         items: (m, *shape), the finite set.
-        labels: one per item, or none.
+        labels: one per item, plain text or numbers, or none.
         block: how many items of the set are compared at a time.
 
     Raises:
@@ -215,8 +216,9 @@ class Empirical(StoredDenoiser):
         return Empirical(self.items[rows], [condition] * len(rows), self.block)
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"items": self.items}
+        labels = torch.tensor(list(json.dumps(self.labels).encode()), dtype=torch.uint8)
+        return {"items": self.items, "labels": labels, "block": torch.tensor(self.block)}  # sums in other blocks differ in their last bits
 
     @classmethod
     def made_of(cls, tensors: Mapping[str, Tensor]) -> Empirical:
-        return cls(tensors["items"])
+        return cls(tensors["items"], json.loads(bytes(tensors["labels"].tolist())), int(tensors["block"]))
