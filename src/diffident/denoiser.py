@@ -217,7 +217,7 @@ class Empirical(StoredDenoiser):
 
     def tensors(self) -> dict[str, Tensor]:
         labels = torch.tensor(list(json.dumps(self.labels).encode()), dtype=torch.uint8)
-        return {"items": self.items, "labels": labels, "block": torch.tensor(self.block)}  # sums in other blocks differ in their last bits
+        return {"items": self.items, "labels": labels, "block": torch.tensor([self.block])}  # sums in other blocks differ in their last bits
 
     @classmethod
     def made_of(cls, tensors: Mapping[str, Tensor]) -> Empirical:
