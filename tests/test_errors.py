@@ -114,6 +114,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
         lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m["model"].update(fingerprint="0" * 64))),
     ),
     "another recipe": (errors.ForeignScores, "another model or recipe", lambda f, t: dd.Detector.load(rewritten(f, t / "m", _other_recipe))),
+    "no model in it": (errors.DamagedModel, "describes its model incompletely", lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m.pop("model")))),
     "newer": (errors.NewerFormat, "pip install -U diffident", lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m.update(format=2)))),
     "in the way": (errors.OutputError, "exists and is not a folder", lambda f, t: dd.save(dd.load(f), _file(t, b""))),
     "scores unwritable": (errors.OutputError, "cannot write scores", lambda f, t: dd.Detector.load(f).calibrated.references.save(t / "nowhere" / "s")),

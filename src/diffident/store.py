@@ -52,14 +52,26 @@ def load(folder: str | Path) -> Model:
 
 
 def restore(place: Path, facts: Mapping[str, Any]) -> Model:
-    """The model of a folder whose manifest has been read and checked."""
+    """The model of a folder whose manifest has been read and checked.
+
+    Raises:
+        DamagedModel: the folder is whole but does not describe a model, or describes another one.
+    """
+    try:
+        model = _described(place, facts["model"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # whole, by its sums: so it was written incompletely
+        raise DamagedModel(f"{place} describes its model incompletely ({type(error).__name__}: {error}); make it again") from error
+    if model.fingerprint != facts["model"]["fingerprint"]:
+        raise DamagedModel(f"{place} does not hold the model that its manifest names, but {model.fingerprint[:12]}; make it again")
+    return model
+
+
+def _described(place: Path, said: Mapping[str, Any]) -> Model:
     from safetensors.torch import load as from_bytes
 
-    if "model" not in facts:
-        raise DamagedModel(f"{place} says nothing of a model; make it again")
-    said, tensors = facts["model"], from_bytes((place / WEIGHTS).read_bytes())
+    tensors = from_bytes((place / WEIGHTS).read_bytes())
     kept = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
-    model = Model(
+    return Model(
         denoiser=registry.find("denoisers", said["network"]).made_of(kept),  # type: ignore[attr-defined]
         modality=modality_from(said["modality"]),
         space=space_from(said["space"]),
@@ -68,11 +80,6 @@ def restore(place: Path, facts: Mapping[str, Any]) -> Model:
         name=said["name"],
         notes=said["notes"],
     )
-    if model.fingerprint != said["fingerprint"]:
-        raise DamagedModel(
-            f"{place} does not hold the model that its manifest names ({model.fingerprint[:12]} instead of {said['fingerprint'][:12]}); make it again"
-        )
-    return model
 
 
 def modality_from(config: Mapping[str, Any]) -> Modality:
