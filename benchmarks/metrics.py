@@ -8,21 +8,17 @@ to the other end of the ranking: a comparison that cannot see that would prove n
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import sklearn
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from benchmarks._common import freeze, machine
 from diffident.evaluate import auroc, average_precision, fpr_at, interval
 
-RESULTS = Path(__file__).parent / "results"
 CASES, SEED = 2000, 0
 
 KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -54,14 +50,11 @@ def main() -> None:
         "sizes": "2 to 300 items, share of strange items uniform",
         "seed": SEED,
         "scikit-learn": sklearn.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}",
+        "machine": machine(f"numpy {np.__version__}"),
         "differences": rows,
         "seconds": timings(rng),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "metrics.json").write_text(json.dumps(frozen, indent=1) + "\n")
-    (RESULTS / "metrics.md").write_text(table := as_table(frozen))
-    print(table)
+    freeze("metrics", frozen, as_table(frozen))
 
 
 def case(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import re
 import resource
 import statistics
@@ -24,8 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = Path(__file__).parent / "results"
+from benchmarks._common import RESULTS, ROOT, freeze, machine
+
 RUNS = 7
 MEBI = 1024 * 1024
 PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, kibibytes elsewhere
@@ -43,15 +42,12 @@ def main() -> None:
     frozen = {
         "command": "python -m benchmarks.start_up --install",
         "runs": RUNS,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": machine(),
         "floor_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT / MEBI,  # a child's count begins with its parent's memory
         "starts": [{"what": what, **measure(command)} for what, command in commands().items()],
         "installation": installation() if asked.install else kept,
     }
-    RESULTS.mkdir(exist_ok=True)
-    target.write_text(json.dumps(frozen, indent=1) + "\n")
-    (RESULTS / "start_up.md").write_text(table := as_table(frozen))
-    print(table)
+    freeze("start_up", frozen, as_table(frozen))
 
 
 def commands() -> dict[str, list[str]]:

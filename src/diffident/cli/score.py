@@ -26,7 +26,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the model's own.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
 @click.option("--fdr", type=float, default=None, help="Decide about the whole batch: of the items flagged, at most this share is good on average.")
-@click.option("--strangest", type=int, default=5, show_default=True, help="How many of the strangest to name.")
+@click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(model: str, items: str, out: str | None, flag: float | None, abstain: float | None, fdr: float | None, strangest: int, as_json: bool) -> None:
     """Decide about ITEMS (a folder, or one file) with MODEL.
