@@ -63,6 +63,12 @@ def judge_counts(rows: Sequence[Counts]) -> list[Judgement]:
     return [Judgement(row, *law, bool(ok)) for row, law, ok in zip(rows, found, inside, strict=True)]
 
 
+def alarm_range(n: int, level: float, m: int) -> tuple[float, float]:
+    """Where 95 % of observed false-alarm rates fall: m good items, one calibration of n references, all exchangeable (beta-binomial, exact)."""
+    k = steps(n, level)
+    return tuple(float(q) / m for q in betabinom(m, k, n + 1 - k).ppf([0.025, 0.975])) if k else (0.0, 0.0)  # type: ignore[return-value]
+
+
 def _law(row: Counts) -> tuple[float, int, int, float]:
     """Expected total, its 95 % limits, and the p-value of the observed one."""
     k = steps(row.n, row.level)

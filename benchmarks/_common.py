@@ -1,0 +1,73 @@
+"""What the benchmarks share: where the data lie, what machine this is, and how figures are frozen."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+
+#: what decides how fast a matrix product is here, best first: the flag of the operating system and the name people know
+KINDS = (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16"), ("avx512f", "AVX512"), ("avx2", "AVX2"))
+
+
+def data(*names: str) -> list[Path]:
+    """Paths below the folder of benchmark data, which DIFFIDENT_DATA names. Where one is absent, this benchmark says so and ends well."""
+    place = Path(os.environ.get("DIFFIDENT_DATA", ROOT.parent / "shared" / "data"))
+    paths = [place / name for name in names]
+    if absent := [name for name, path in zip(names, paths, strict=True) if not path.exists()]:
+        print(f"skipped: no {', '.join(absent)} in {place}; set DIFFIDENT_DATA to the folder that holds the benchmark data. Nothing was written")
+        raise SystemExit(0)
+    return paths
+
+
+def machine(*more: str) -> str:
+    """Processor with its kind, cores and versions, to stand beside every time that is quoted; ``more`` is added."""
+    name, flags = _processor()
+    kind = next((word for flag, word in KINDS if flag in flags), "no AVX2")
+    return ", ".join([f"{name} ({kind})", platform.machine(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *more])
+
+
+def _processor() -> tuple[str, frozenset[str]]:
+    """The name of the first processor and its flags, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or "unknown processor", frozenset()
+    told = dict(reversed([line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line]))
+    return told.get("model name", "unknown processor").strip(), frozenset(told.get("flags", "").split())
+
+
+def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
+    """Write the figures for machines and for people, and show the latter."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(frozen, indent=1) + "\n")
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], figure: str = ".3g") -> list[str]:
+    """A Markdown table; ``figure`` is the form of floats."""
+
+    def cell(of: object) -> str:
+        return format(of, figure) if isinstance(of, float) else str(of)
+
+    return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *("| " + " | ".join(cell(row[c]) for c in columns) + " |" for row in rows)]
+
+
+def resampled(figure: Callable[[np.ndarray], float], count: int, repeats: int, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap of a figure of units drawn with replacement; ``figure`` takes how often each is drawn, (count,)."""
+    import numpy as np  # here: start_up measures small processes and may not be a large one itself
+
+    rng = np.random.default_rng(seed)
+    drawn = [figure(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(repeats)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
