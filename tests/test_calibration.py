@@ -182,12 +182,14 @@ def test_ranks_of_one_column_are_the_plain_conformal_p(tail: str) -> None:
     references, items = rng.integers(0, 30, size=(40, 1)).astype(float), rng.integers(-5, 35, size=(60, 1)).astype(float)
     p = Ranks().p_values(references, items, (tail,))
     if tail == "both":
-        assert np.all(p <= evidence_p(references, items, (tail,))[:, 0] + 1e-12), "refitted ranks are never less sharp than twice the smaller side"
+        ends = Ranks().p_values(references, np.array([[-1e6], [1e6], [np.median(references)]]), (tail,))
+        assert ends[0] == ends[1] == 1 / 41 and ends[2] == 1.0, "either end can be the strangest of all, the middle cannot"
+        np.testing.assert_array_equal(p, evidence_p(references, items, (tail,))[:, 0])
     else:
         np.testing.assert_allclose(p, conformal_p(*((references[:, 0], items[:, 0]) if tail == "upper" else (-references[:, 0], -items[:, 0]))))
-    away = items[:, 0] - np.median(references)
-    sides = [np.mean(np.clip(side * (references - np.median(references)), 0, None)) for side in (1, -1)]
-    raw = {"upper": items[:, 0], "lower": -items[:, 0], "both": np.where(away > 0, away / sides[0], -away / sides[1])}[tail]
+    away, ordered = items[:, 0] - np.median(references), np.sort(references[:, 0])
+    above, below = ordered[30] - np.median(references), np.median(references) - ordered[9]
+    raw = {"upper": items[:, 0], "lower": -items[:, 0], "both": np.where(away > 0, away / above, -away / below)}[tail]
     np.testing.assert_array_equal(Ranks().score(references, items, (tail,)), raw)
 
 

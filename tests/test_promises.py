@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,14 @@ def test_judging_may_run_in_threads(detector: dd.Detector) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: detector(items[i]).p, range(30)))
     assert found == [v.p for v in detector.judge_all(items)]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_item_beyond_all_references_reaches_the_smallest_p(model: Model, name: str) -> None:
+    """What the policy counts on when it says how many references a level needs, on either side that is strange."""
+    detector = dd.Detector(model, name).fit(pictures(99, 22))
+    known = detector.calibrated.references
+    far = 1e3 * np.ptp(known.values, axis=0)
+    ends = [known.values.max(0) + far] + ([known.values.min(0) - far] if set(known.tails) == {"both"} else [])
+    judged = detector.calibrated.judge(replace(known.select(range(len(ends))), values=np.stack(ends)))
+    np.testing.assert_allclose(judged.p, 0.01)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..errors import InvalidSetting, NotFinite, TooFewReferences, WrongShape
-from .strangeness import _counts, _extreme
+from .strangeness import Ranks, counts
 
 #: How the p-values of a batch hang together: ``positive`` or ``any``. A plain word, so that a wrong one is refused in words.
 Dependence = str
@@ -36,7 +36,7 @@ def conformal_p(references: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def evidence_p(references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-    """A conformal p-value for each column by itself, (m, k), on the side its tail names; ``both`` is twice the smaller side, at most 1.
+    """A conformal p-value for each column by itself, (m, k), on the side its tail names (``both``: see ``Ranks``).
 
     It says which statistic speaks against an item. Each column is valid alone; the smallest of k is not: judge by the combined p.
 
@@ -46,17 +46,21 @@ def evidence_p(references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]
         TooFewReferences: there are no references.
         WrongShape: columns and tails do not fit together.
 
-    >>> evidence_p(np.arange(9.0)[:, None], np.array([[100.0]]), ("both",))
-    array([[0.2]])
+    >>> evidence_p(np.arange(9.0)[:, None], np.array([[-100.0], [4.0]]), ("both",)).tolist()
+    [[0.1], [1.0]]
     """
     references, items = np.asarray(references, dtype=np.float64), np.asarray(items, dtype=np.float64)
     if references.ndim != 2 or items.ndim != 2 or not references.shape[1] == items.shape[1] == len(tails):
         raise WrongShape(f"references (n, k), items (m, k) and k tails are needed; got {references.shape}, {items.shape} and {len(tails)} tails")
     if not len(references):
         raise TooFewReferences("cannot give a p-value with 0 reference items; give at least 19 to flag at p <= 0.05")
-    above, below = _counts(references, items, 1) + 1, _counts(references, items, -1) + 1
-    most = len(references) + 1
-    return np.stack([_extreme(above[:, j], below[:, j], tail, most) for j, tail in enumerate(tails)], axis=1) / most
+    return np.stack([_column_p(references[:, j], items[:, j], tail) for j, tail in enumerate(tails)], axis=1)
+
+
+def _column_p(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
+    if tail == "both":
+        return Ranks().p_values(references[:, None], items[:, None], (tail,))
+    return (counts(references, items, 1 if tail == "upper" else -1) + 1) / (len(references) + 1)
 
 
 def reaches(p: float, level: float) -> bool:

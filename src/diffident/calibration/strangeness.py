@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 import numpy as np
+from scipy.stats import rankdata
 
 from ..errors import InvalidSetting, TooFewReferences, UnknownName, WrongShape
 
@@ -147,11 +148,12 @@ class Ranks(Strangeness):
     """Fisher's sum of ranks: in how small a share of the known-good items is each statistic this extreme?
 
     ``s = -sum_j log(share_j)``, share_j the share of references and item together that is at least as extreme as this
-    one in column j, on the side its tail names (``both``: twice the smaller side). Heavy tails and odd shapes do not
-    matter, direction does; correlations between columns are not used. With one column p is the plain conformal p-value.
+    one in column j, on the side its tail names (``both``: by distance from their common median, each side in units of its own
+    quartile, so that either end can be the strangest of all). Heavy tails and odd shapes do not matter, direction does;
+    correlations between columns are not used. With one column p is the plain conformal p-value.
 
     For ranking beyond the references, :meth:`score` of one column is the number itself (``lower``: negated; ``both``:
-    its distance from their median, each side in its own mean deviations), and of several the sum with shares interpolated
+    its distance from their median, each side in units of its own quartile), and of several the sum with shares interpolated
     between references and falling off exponentially beyond the last.  Source: Fisher 1932; as conformity score, Vovk et al. 2005.
 
     >>> Ranks().p_values(np.arange(9.0)[:, None], np.array([[7.5], [99.0]]), ("upper",))
@@ -166,18 +168,16 @@ class Ranks(Strangeness):
         return sum((_surprise(references[:, j], items[:, j], tail) for j, tail in enumerate(tails)), np.zeros(len(items)))
 
     def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n = len(references)
+        n, k = references.shape
         surprise = -np.log(np.arange(1, n + 2) / (n + 1))  # by count; a table, so that equal counts are equal to the bit
-        above, below = _counts(references, references, 1), _counts(references, references, -1)
-        step = max(1, BLOCK // n)
+        step = max(1, BLOCK // (n * k))
         for start in range(0, len(items), step):
             some = items[start : start + step]
-            of_items, of_references = np.zeros(len(some)), np.zeros((len(some), n))
+            everyone = np.concatenate([np.broadcast_to(references, (len(some), n, k)), some[:, None]], axis=1)
+            total = np.zeros((len(some), n + 1))
             for j, tail in enumerate(tails):
-                column, item = references[None, :, j], some[:, j, None]
-                of_items += surprise[_extreme(_counts(references[:, j], some[:, j], 1) + 1, _counts(references[:, j], some[:, j], -1) + 1, tail, n + 1) - 1]
-                of_references += surprise[_extreme(above[:, j] + (item >= column), below[:, j] + (item <= column), tail, n + 1) - 1]
-            yield of_items, of_references
+                total += surprise[_extreme(everyone[:, :, j], tail) - 1]
+            yield total[:, -1], total[:, :-1]
 
 
 @dataclass(frozen=True)
@@ -314,34 +314,41 @@ def _total(numbers: np.ndarray) -> np.ndarray:
     return total
 
 
-def _counts(references: np.ndarray, items: np.ndarray, side: int) -> np.ndarray:
-    """How many references are at least as large (side 1) or as small (side -1), column by column."""
-    if references.ndim == 1:
-        ordered = np.sort(side * references)
-        return len(ordered) - np.searchsorted(ordered, side * items, side="left")
-    return np.stack([_counts(references[:, j], items[:, j], side) for j in range(references.shape[1])], axis=1)
+def counts(references: np.ndarray, items: np.ndarray, side: int) -> np.ndarray:
+    """How many of the references (n,) are at least as large (side 1) or as small (side -1) as each item (m,)."""
+    ordered = np.sort(side * references)
+    return len(ordered) - np.searchsorted(ordered, side * items, side="left")
 
 
-def _extreme(above: np.ndarray, below: np.ndarray, tail: str, most: int) -> np.ndarray:
+def _extreme(rows: np.ndarray, tail: str) -> np.ndarray:
+    """How many numbers of each row are at least as extreme as each of them, itself among them: (b, r) to (b, r)."""
+    signed = {"upper": rows, "lower": -rows, "both": rows}[tail]
     if tail == "both":
-        return np.minimum(2 * np.minimum(above, below), most)
-    return above if tail == "upper" else below
+        signed = _folded(rows, *_sides(rows))
+    return rankdata(-signed, method="max", axis=1).astype(np.int64)
 
 
 def _signed(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
     if tail == "both":
-        return _aside(references, items)
+        return _folded(items[None], *_sides(references[None]))[0]
     return items if tail == "upper" else -items
 
 
-def _aside(references: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Distance from the references' median, each side in units of its own mean deviation: a long tail is not strange for being long."""
-    centre = np.median(references)
-    above, below = np.maximum(references - centre, 0).mean(), np.maximum(centre - references, 0).mean()
-    side = np.where(items > centre, above, below)
-    unit = np.where(side > 0, side, max(above, below) or 1.0)
+def _sides(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Median of each row, and how far its upper and its lower quartile lie from it, (b, 1) each; order statistics, so that no sum rounds."""
+    ordered = np.sort(rows, axis=1)
+    last, quarter = rows.shape[1] - 1, (rows.shape[1] - 1) // 4
+    centre = (ordered[:, last // 2] + ordered[:, (last + 1) // 2]) / 2
+    above, below = ordered[:, last - quarter] - centre, centre - ordered[:, quarter]
+    either = np.maximum(above, below)
+    either = np.where(either > 0, either, 1.0)
+    return centre[:, None], np.where(above > 0, above, either)[:, None], np.where(below > 0, below, either)[:, None]
+
+
+def _folded(rows: np.ndarray, centre: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Distance from the centre, each side in its own unit: a long tail is not strange for being long."""
     with np.errstate(over="ignore"):
-        return np.abs(items - centre) / unit
+        return np.where(rows > centre, (rows - centre) / above, (centre - rows) / below)
 
 
 def _surprise(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
@@ -350,7 +357,7 @@ def _surprise(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarra
         return np.maximum(_surprise(references, items, "upper"), _surprise(references, items, "lower"))
     side = 1.0 if tail == "upper" else -1.0
     at, x = np.unique(side * references), side * items
-    surprise = -np.log((_counts(side * references, at, 1) + 1) / (len(references) + 1))
+    surprise = -np.log((counts(side * references, at, 1) + 1) / (len(references) + 1))
     spread = np.subtract(*np.quantile(at, (0.9, 0.5))) or max(np.abs(at).max() * 1e-9, np.finfo(float).tiny)
     with np.errstate(over="ignore"):
         return np.interp(x, at, surprise) + np.minimum(np.maximum(x - at[-1], 0.0) / spread, FAR)
