@@ -192,7 +192,8 @@ class Empirical(StoredDenoiser):
         if not len(items) or (labels and len(labels) != len(items)):
             raise WrongShape(f"an empirical denoiser needs at least one item and as many labels or none; got {len(items)} and {len(labels)}")
         self.items, self.labels, self.block = items, tuple(labels), block
-        self.centre = items.flatten(1).double().mean(0).to(items.dtype)  # distances about the centre lose fewer digits
+        total = torch.stack([part.flatten(1).double().sum(0) for part in items.split(block)]).sum(0)
+        self.centre = (total / len(items)).to(items.dtype)  # distances about the centre lose fewer digits
         self._bank = items.flatten(1) - self.centre
         self._norms = torch.cat([part.double().square().sum(1) for part in self._bank.split(block)]).to(items.dtype)
 

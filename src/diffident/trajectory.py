@@ -47,6 +47,7 @@ class Trajectory:
         walk: the walk that left this record.
         provenance: plain facts for people: the model's name, its fingerprint.
 
+    >>> import torch
     >>> look = torch.zeros(3, 2, 1, 4, 4)
     >>> film = Trajectory(torch.ones(3), torch.tensor([0.1, 0.2, 0.3]), look, look, look[0], {}, None)
     >>> len(film), film.items, film.eps.shape == look.shape

