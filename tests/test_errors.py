@@ -119,6 +119,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "in the way": (errors.OutputError, "exists and is not a folder", lambda f, t: dd.save(dd.load(f), _file(t, b""))),
     "scores unwritable": (errors.OutputError, "cannot write scores", lambda f, t: dd.Detector.load(f).calibrated.references.save(t / "nowhere" / "s")),
     "scores damaged": (errors.DamagedModel, "readable scores", lambda f, t: dd.Scores.load(_file(t, b"words"))),
+    "scores of a later version": (errors.NewerFormat, "reads up to 1", lambda f, t: dd.Scores.load(_later(f, t / "s"))),
     "broken contract": (
         errors.ContractBroken,
         "lacks 'Shape:'",
@@ -140,6 +141,13 @@ def _bomb() -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(9)))
+
+
+def _later(folder: Path, path: Path) -> Path:
+    """Scores whose format is one higher than known."""
+    dd.Detector.load(folder).calibrated.references.save(path)
+    path.write_bytes(path.read_bytes().replace(b'{\\"format\\": 1', b'{\\"format\\": 2'))
+    return path
 
 
 def _other_recipe(manifest: dict) -> None:

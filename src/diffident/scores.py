@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DamagedModel, ForeignScores, OutputError, WrongShape
+from .errors import DamagedModel, ForeignScores, NewerFormat, OutputError, WrongShape
 
 FORMAT = 1
 
@@ -123,6 +123,7 @@ class Scores:
 
         Raises:
             DamagedModel: the file is missing, cut short or not scores.
+            NewerFormat: a later version wrote it.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -132,5 +133,7 @@ class Scores:
                 values = file.get_tensor("values")
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"{path} does not hold readable scores ({error}); score the items again") from error
+        if kept.get("format", 0) > FORMAT:
+            raise NewerFormat(f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}; upgrade with: pip install -U diffident")
         rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
         return Scores(values=values, fingerprint=kept["fingerprint"], **rows)
