@@ -4,7 +4,7 @@ BIN := .venv/bin
 BENCHMARKS := $(patsubst benchmarks/%.py,benchmarks.%,$(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv test lint demo bench clean
+.PHONY: help .venv test lint demo docs bench clean
 
 help:  ## this list
 	@grep -hE '^[.a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([.a-z]+):.*## (.*)/make \1\t\2/' | expand -t 16
@@ -34,6 +34,9 @@ demo: .venv/stamp  ## learn from 300 pictures of ankle boots, judge a mixed deli
 	@echo "-- judging a delivery of 40 boots and 40 other things, examples/fashion/incoming"
 	$(BIN)/diffident score demo/boots examples/fashion/incoming -o demo/scores.csv
 	@echo "-- every verdict: demo/scores.csv; what each picture really shows: examples/fashion/incoming.csv"
+
+docs: .venv/stamp  ## the pages that the program tells itself: statistics, recipes, commands, errors, the README's figures
+	$(BIN)/python scripts/make_docs.py
 
 bench: .venv/stamp  ## every benchmark, one after the other, freezing its figures in benchmarks/results (long)
 	@for name in $(BENCHMARKS); do echo "-- $$name"; $(BIN)/python -m $$name || exit 1; done

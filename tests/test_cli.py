@@ -145,7 +145,7 @@ REFUSED = {
     "an empty folder": (("train", "{empty}", "-o", "{out}"), "no items in"),
     "no such folder": (("train", "{tmp}/nowhere", "-o", "{out}"), "does not exist"),
     "nothing readable": (("train", "{texts}", "-o", "{out}"), "none of"),
-    "too few": (("train", "{five}", "-o", "{out}"), "give at least 19"),
+    "too few": (("train", "{five}", "-o", "{out}"), "so give 38 items in all"),
     "level out of reach": (("train", "{five}", "-o", "{out}", "--flag", "0.01"), "give at least 99"),
     "level out of reach when scoring": (("score", "{boots}", "{five}", "--flag", "0.001"), "give at least 999"),
     "batch out of reach": (("score", "{boots}", "{five}", "--fdr", "0.0001"), "cannot"),
@@ -254,6 +254,13 @@ def test_a_full_disk_leaves_the_old_model_as_it_was(boots: Path, tmp_path: Path)
     assert done.returncode == 1 and "What was there before is untouched" in done.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_refused_batch_leaves_an_earlier_result_as_it_was(boots: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("dear to somebody")
+    assert run("score", boots, FASHION / "incoming", "--fdr", "0.005", "-o", tmp_path / "old.csv") == 1
+    assert run("score", boots, tmp_path / "nowhere", "-o", tmp_path / "old.csv") == 1
+    assert (tmp_path / "old.csv").read_text() == "dear to somebody"
 
 
 def test_output_to_a_reader_that_went_away_is_no_crash() -> None:

@@ -84,6 +84,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     ),
     "too few to calibrate": (errors.TooFewReferences, "give at least 19", lambda f, t: dd.train(pictures(20), out=t / "o")),
     "shape": (errors.WrongShape, "one per item", lambda f, t: Empirical(torch.ones(3, 2))(torch.ones(3, 2), torch.ones(2), 1.0)),
+    "batch and policy": (errors.InvalidSetting, "give one of them", lambda f, t: dd.Detector.load(f).judge_all(pictures(3), fdr=0.1, policy=dd.Policy(0.1))),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
     "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
     "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
@@ -119,7 +120,8 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "in the way": (errors.OutputError, "exists and is not a folder", lambda f, t: dd.save(dd.load(f), _file(t, b""))),
     "scores unwritable": (errors.OutputError, "cannot write scores", lambda f, t: dd.Detector.load(f).calibrated.references.save(t / "nowhere" / "s")),
     "scores damaged": (errors.DamagedModel, "readable scores", lambda f, t: dd.Scores.load(_file(t, b"words"))),
-    "scores of a later version": (errors.NewerFormat, "reads up to 1", lambda f, t: dd.Scores.load(_later(f, t / "s"))),
+    "scores of a later version": (errors.NewerFormat, "reads up to 1", lambda f, t: dd.Scores.load(_altered(f, t / "s", b'format\\": 1', b'format\\": 2'))),
+    "scores without tails": (errors.DamagedModel, "KeyError: 'tails'", lambda f, t: dd.Scores.load(_altered(f, t / "s", b"tails", b"tools"))),
     "broken contract": (
         errors.ContractBroken,
         "lacks 'Shape:'",
@@ -143,10 +145,12 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(9)))
 
 
-def _later(folder: Path, path: Path) -> Path:
-    """Scores whose format is one higher than known."""
+def _altered(folder: Path, path: Path, old: bytes, new: bytes) -> Path:
+    """A table of scores in which some bytes were changed for as many others."""
     dd.Detector.load(folder).calibrated.references.save(path)
-    path.write_bytes(path.read_bytes().replace(b'{\\"format\\": 1', b'{\\"format\\": 2'))
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
     return path
 
 

@@ -178,9 +178,11 @@ def test_files_have_the_columns_that_were_agreed(verdicts: Verdicts, tmp_path: P
         verdicts.to_csv(tmp_path / "s.txt")
 
 
-def test_the_strangest_come_first_and_the_unreadable_not_at_all(verdicts: Verdicts) -> None:
-    assert [v.name for v in verdicts.strangest(2)] == ["i0.png", "i2.png"]
-    assert len(verdicts.strangest(10)) == 4 and verdicts.strangest(2).promise == verdicts.promise
+def test_the_strangest_come_first_and_those_not_judged_not_at_all(verdicts: Verdicts) -> None:
+    found = verdicts.strangest(10)
+    assert [v.p for v in found] == sorted(v.p for v in verdicts if v.judged) and found[0].name == "i0.png"
+    assert {v.name for v in verdicts} - {v.name for v in found} == {v.name for v in verdicts if v.decision == "unreadable" or v.because == v.reason}
+    assert len(verdicts.strangest(2)) == 2 and verdicts.strangest(2).promise == verdicts.promise
     assert isinstance(verdicts[1:3], Verdicts) and isinstance(verdicts[-1], Verdict) and len(verdicts[1:3]) == 2
 
 

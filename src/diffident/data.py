@@ -20,6 +20,10 @@ from .errors import InvalidSetting, NoItems, TooFewItems, TooLarge, UnreadableIt
 LARGEST = 2 << 30
 
 
+#: So many items calibrate where that is at most half: with 99 an item can be flagged at p <= 0.01.
+AT_LEAST = 99
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """One thing to judge, not read yet.
@@ -235,7 +239,7 @@ def digest(content: bytes | np.ndarray) -> str:
     return hashlib.sha256(f"{content.dtype.str} {content.shape} ".encode() + content.tobytes()).hexdigest()
 
 
-def split(items: Sequence[Any], digests: Sequence[str], share: float = 0.25, at_least: int = 99, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split(items: Sequence[Any], digests: Sequence[str], share: float = 0.25, at_least: int = AT_LEAST, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Part the items in two, one to learn from and one to calibrate on, with identical content on one side.
 
     The reference side gets ``max(share * n, at_least)`` items where ``at_least`` is at most half of them, and half of them

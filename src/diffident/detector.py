@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .calibration.depth import Depth
 from .calibration.strangeness import combiner
 from .data import Item, Items
-from .errors import DamagedModel, ForeignScores, NoItems, NotCalibrated, SeenInTraining
+from .errors import DamagedModel, ForeignScores, InvalidSetting, NoItems, NotCalibrated, SeenInTraining
 from .folder import read_folder, write_folder
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
@@ -123,7 +123,10 @@ class Detector:
 
         Raises:
             TooFewReferences: a level or a batch that this calibration cannot serve; and what :meth:`judge` raises.
+            InvalidSetting: both ``fdr`` and a policy.
         """
+        if fdr is not None and policy is not None:
+            raise InvalidSetting("fdr decides about the batch as a whole and a policy about each item; give one of them")
         calibration = self.calibrated
         scores = source if isinstance(source, Scores) else self.scorer(source)
         judged = calibration.judge(scores)

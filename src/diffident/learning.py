@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,16 +14,17 @@ import numpy as np
 import torch
 
 from . import registry
-from .data import Item, Items, split
+from .calibration import needed
+from .data import AT_LEAST, Item, Items, split
 from .denoiser import Empirical
 from .detector import Detector
-from .errors import InvalidSetting, ItemError, NoItems, TooFewItems
+from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .modalities import Modality, Opened
 from .model import Model
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
 from .spaces import space_from
-from .verdict import Policy
+from .verdict import LEVELS, Policy
 
 #: what can be learned: ``none`` keeps the items themselves as an exact denoiser and is ready at once
 NETWORKS = ("none",)
@@ -129,7 +131,7 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
     learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
-    policy.resolve(len(held_out))  # before the work, not after it
+    _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
     model = _model([opened[i][1] for i in learned], kind, asked, name, how)
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
@@ -155,6 +157,16 @@ def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
+
+
+def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> None:
+    """Refuse, before learning, a policy that the items held out cannot serve, and say how many items it takes in all."""
+    try:
+        policy.resolve(held_out)
+    except TooFewReferences as refusal:
+        references = needed(policy.flag or LEVELS[-1])
+        enough = 2 * references if references <= AT_LEAST else math.ceil(references / share)
+        raise TooFewReferences(f"{refusal}: of the {count} items {held_out} are held out to calibrate, so give {enough} items in all") from refusal
 
 
 def _model(opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training) -> Model:

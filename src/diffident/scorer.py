@@ -65,8 +65,11 @@ class Scorer:
             part = items[start : start + self.model.chunk]
             yield part, self._score(part)
 
-    def map(self, item: Item) -> np.ndarray:
+    def map(self, item: Any) -> np.ndarray:
         """Where the item is strange: (height, width) float32, larger is stranger; the mean over readings with a map.
+
+        Args:
+            item: a path, an array (h, w) or (h, w, channels), or an Item.
 
         Raises:
             NotPerElement: the recipe has no reading per element.
@@ -77,7 +80,7 @@ class Scorer:
             raise NotPerElement(
                 f"the recipe {self.recipe.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
             )
-        films = self._films([self.model.modality.open(item)])
+        films = self._films([self.model.modality.open(Items.single(item)[0])])
         with torch.no_grad():
             maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings))[0] for r in mapped]
         return torch.stack(maps).mean(0).float().numpy()

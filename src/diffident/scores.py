@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ class Scores:
         tails: per column, where strangeness lies: ``upper`` (larger is stranger), ``lower`` or ``both``.
         says: per column, the plain words for an extreme value, for a verdict's sentence.
         fingerprint: of the model and the recipe; scores with different ones are never compared.
-        digests: sha256 of each item's content, (n,); empty for an unreadable file.
+        digests: sha256 of each item's content, (n,); empty for an unreadable file. These three may be left out of scores
+            that another tool has made.
         vitals: per item, what was measured before scoring (size, contrast, ...): what detector depth is read from.
         problems: per item, empty or why it could not be read.
     """
@@ -36,16 +37,16 @@ class Scores:
     tails: tuple[str, ...]
     says: tuple[str, ...]
     fingerprint: str
-    digests: tuple[str, ...]
-    vitals: tuple[dict[str, float], ...]
-    problems: tuple[str, ...] = field(default=())
+    digests: tuple[str, ...] = ()
+    vitals: tuple[dict[str, float], ...] = ()
+    problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64, order="C")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        if not self.problems:
-            object.__setattr__(self, "problems", ("",) * len(self.names))
+        for name, nothing in (("digests", ""), ("vitals", {}), ("problems", "")):
+            object.__setattr__(self, name, getattr(self, name) or (nothing,) * len(self.names))
         rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
             raise WrongShape(
@@ -131,9 +132,10 @@ class Scores:
             with safe_open(str(path), framework="numpy") as file:
                 kept = json.loads(file.metadata()["scores"])
                 values = file.get_tensor("values")
+                if kept["format"] > FORMAT:
+                    said = f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}"
+                    raise NewerFormat(f"{said}; upgrade with: pip install -U diffident")
+            rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
+            return Scores(values=values, fingerprint=kept["fingerprint"], **rows)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise DamagedModel(f"{path} does not hold readable scores ({error}); score the items again") from error
-        if kept.get("format", 0) > FORMAT:
-            raise NewerFormat(f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}; upgrade with: pip install -U diffident")
-        rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
-        return Scores(values=values, fingerprint=kept["fingerprint"], **rows)
+            raise DamagedModel(f"{path} does not hold readable scores ({type(error).__name__}: {error}); score the items again") from error

@@ -104,6 +104,7 @@ class Verdict:
         bound: the false-alarm rate this calibration stays below with 90 % confidence; NaN for a batch.
         reason: why the item was not judged, or not sharply; empty for accept and flag.
         because: one plain sentence.
+        judged: whether the p-value speaks: not for an item that is unreadable, out of depth or seen before.
         map: where it is strange, if asked for.
     """
 
@@ -118,6 +119,7 @@ class Verdict:
     bound: float
     reason: str
     because: str
+    judged: bool = True
     map: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -158,8 +160,8 @@ class Verdicts(Sequence[Verdict]):
         return len(self.verdicts)
 
     def strangest(self, n: int) -> Verdicts:
-        """The n strangest: smallest p first, then largest score; items without a p-value are left out."""
-        judged = [verdict for verdict in self.verdicts if not math.isnan(verdict.p)]
+        """The n strangest: smallest p first, then largest score; only items whose p-value speaks."""
+        judged = [verdict for verdict in self.verdicts if verdict.judged]
         return replace(self, verdicts=tuple(sorted(judged, key=lambda verdict: (verdict.p, -verdict.score))[:n]))
 
     def to_csv(self, path: str | Path) -> None:
@@ -259,7 +261,7 @@ def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: st
     because = why or _sentence(decision, p, judged.references, says)
     decision = "unreadable" if scores.problems[i] else decision
     raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
-    return Verdict(scores.names[i], decision, p, float(judged.strangeness[i]), evidence, raw, judged.references, level, bound, reason, because)
+    return Verdict(scores.names[i], decision, p, float(judged.strangeness[i]), evidence, raw, judged.references, level, bound, reason, because, not why)
 
 
 def _sentence(decision: Decision, p: float, n: int, says: str) -> str:

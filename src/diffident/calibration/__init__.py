@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import NotFinite, TooFewReferences
 from ..scores import Scores
 from .depth import Depth, Limit
-from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, smallest_p
+from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, require_served, smallest_p
 from .strangeness import COMBINERS, Gaussian, Ranks, Robust, Strangeness, combiner
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "false_discoveries",
     "fewest_discoveries",
     "needed",
+    "require_served",
     "smallest_p",
 ]
 

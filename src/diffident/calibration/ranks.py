@@ -69,7 +69,7 @@ def reaches(p: float, level: float) -> bool:
     >>> reaches(3 / 10, 0.1 + 0.2), reaches(0.051, 0.05)
     (True, False)
     """
-    return p <= level * (1 + ROUNDING)
+    return bool(p <= level * (1 + ROUNDING))
 
 
 def needed(level: float) -> int:
@@ -135,6 +135,21 @@ def fewest_discoveries(m: int, level: float, n: int, dependence: Dependence = "p
     return max(1, math.ceil(m * _price(m, dependence) / (_level(level) * (n + 1)) - ROUNDING))
 
 
+def require_served(m: int, level: float, n: int, dependence: Dependence = "positive") -> None:
+    """Refuse a batch of m items in which n references cannot bound false discoveries, before any work is done.
+
+    Raises:
+        TooFewReferences: even if every item were stranger than all references, none could be called.
+        InvalidSetting: a level outside (0, 1), or an unknown dependence.
+    """
+    if m and (fewest := fewest_discoveries(m, level, n, dependence)) > m:
+        enough = math.ceil(_price(m, dependence) / level - ROUNDING) - 1
+        raise TooFewReferences(
+            f"cannot bound false discoveries at {level:g} in a batch of {m} with {n} reference items: {fewest} items would have to be stranger "
+            f"than all of them; give at least {enough}, or relax the level"
+        )
+
+
 def false_discoveries(p: np.ndarray, level: float, n: int, dependence: Dependence = "positive") -> np.ndarray:
     """Which of a batch to call strange so that, on average, at most the share ``level`` of those called is known-good, (m,) bool.
 
@@ -160,12 +175,7 @@ def false_discoveries(p: np.ndarray, level: float, n: int, dependence: Dependenc
         raise NotFinite(f"{int(np.isnan(p).sum())} of {len(p)} p-values are NaN; leave unreadable items out of the batch")
     if not len(p):
         return np.zeros(0, dtype=bool)
-    if (fewest := fewest_discoveries(len(p), level, n, dependence)) > len(p):
-        enough = math.ceil(_price(len(p), dependence) / level - ROUNDING) - 1
-        raise TooFewReferences(
-            f"cannot bound false discoveries at {level:g} in a batch of {len(p)} with {n} reference items: {fewest} items would have to be stranger "
-            f"than all of them; give at least {enough}, or relax the level"
-        )
+    require_served(len(p), level, n, dependence)
     from scipy.stats import false_discovery_control  # here: it takes a second to import
 
     adjusted = false_discovery_control(p, method="bh" if dependence == "positive" else "by")

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..errors import InvalidSetting, TooFewReferences, UnknownName, WrongShape
 
@@ -322,6 +321,8 @@ def counts(references: np.ndarray, items: np.ndarray, side: int) -> np.ndarray:
 
 def _extreme(rows: np.ndarray, tail: str) -> np.ndarray:
     """How many numbers of each row are at least as extreme as each of them, itself among them: (b, r) to (b, r)."""
+    from scipy.stats import rankdata  # here: it takes a second to import
+
     signed = {"upper": rows, "lower": -rows, "both": rows}[tail]
     if tail == "both":
         signed = _folded(rows, *_sides(rows))

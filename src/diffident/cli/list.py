@@ -8,7 +8,7 @@ KINDS = ("statistics", "recipes", "denoisers", "walks", "probes", "spaces", "mod
 
 
 @click.command("list", short_help="What there is: statistics, recipes, denoisers, walks, probes, spaces, modalities.")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(kind: str, as_json: bool) -> None:
     """The registered things of a KIND with a sentence each, those of other installed packages among them."""

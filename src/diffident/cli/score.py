@@ -40,6 +40,7 @@ def command(model: str, items: str, out: str | None, flag: float | None, abstain
     if fdr is not None and (flag is not None or abstain is not None):
         raise click.UsageError("--fdr decides about the batch as a whole; leave out --flag and --abstain")
 
+    from ..calibration import require_served
     from ..data import Items
     from ..detector import Detector
     from ..rows import RowWriter
@@ -47,6 +48,8 @@ def command(model: str, items: str, out: str | None, flag: float | None, abstain
 
     detector, opened = Detector.load(model), Items.open(items)
     policy = detector.settled(Policy(flag, abstain) if flag is not None or abstain is not None else None)
+    if fdr is not None:
+        require_served(len(opened), fdr, len(detector.calibrated))  # before an earlier result is written over
     with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
         if fdr is None:
             verdicts, interrupted = _one_by_one(detector, opened, policy, rows)
@@ -75,9 +78,7 @@ def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWrite
 def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None) -> tuple[Verdicts, bool]:
     """Verdicts on the batch as a whole, or on what was scored before an interruption: that is a batch too."""
     from ..scores import Scores
-    from ..verdict import batch_promise
 
-    batch_promise(len(items), fdr, len(detector.calibrated))  # refuses before the work what could not be decided after it
     parts, interrupted = [], False
     try:
         for _, scores in _show.bar(detector.scorer.stream(items), "scoring", -(-len(items) // detector.model.chunk)):
