@@ -190,7 +190,7 @@ def test_ranks_of_one_column_are_the_plain_conformal_p(tail: str) -> None:
     away, ordered = items[:, 0] - np.median(references), np.sort(references[:, 0])
     above, below = ordered[30] - np.median(references), np.median(references) - ordered[9]
     raw = {"upper": items[:, 0], "lower": -items[:, 0], "both": np.where(away > 0, away / above, -away / below)}[tail]
-    np.testing.assert_array_equal(Ranks().score(references, items, (tail,)), raw)
+    np.testing.assert_allclose(Ranks().score(references, items, (tail,)), raw, rtol=1e-12)
 
 
 @pytest.mark.parametrize("strange", ALL, ids=repr)
@@ -373,3 +373,25 @@ def test_the_checker_knows_the_law_of_one_calibration_and_who_cannot_flag() -> N
     assert one.p == pytest.approx(2 * law.sf(2)) and one.expected == pytest.approx(law.mean()) and (one.low, one.high) == (law.ppf(0.025), law.ppf(0.975))
     mute, loud = judge_counts([Counts("mute", 50, 0.01, 10, 5, 0), Counts("loud", 50, 0.01, 10, 5, 1)])
     assert mute.cannot_flag and mute.inside and not loud.inside
+
+
+@pytest.mark.parametrize("strange", ALL, ids=repr)
+@pytest.mark.parametrize("offset", [0.0, 1e8, 1e12])
+def test_no_bag_of_items_has_more_small_p_values_than_ranks_allow(strange: Strangeness, offset: float) -> None:
+    """Deterministic: take each of n + 1 items in turn as the new one; at most j of them may have p <= j / (n + 1). Ties and offsets included."""
+    rng = np.random.default_rng(5)
+    for _ in range(25):
+        bag = rng.integers(0, 6, size=(16, 2)) + offset
+        p = np.array([strange.p_values(np.delete(bag, i, 0), bag[i : i + 1], ("both", "both"))[0] for i in range(16)])
+        assert all((p <= j / 16 + 1e-12).sum() <= j for j in range(1, 16))
+
+
+def test_nan_is_never_a_p_value() -> None:
+    for references, items in ((np.arange(9.0), np.array([np.nan])), (np.array([1.0, np.nan]), np.array([1.0]))):
+        with pytest.raises(NotFinite, match="NaN"):
+            conformal_p(references, items)
+
+
+def test_two_sided_ranks_survive_the_largest_floats() -> None:
+    huge = np.array([[1.7e308], [-1.7e308], [1.6e308], [1.5e308]])
+    assert 0 < Ranks().p_values(huge, np.array([[1.79e308]]), ("both",))[0] <= 1

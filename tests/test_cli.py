@@ -157,6 +157,8 @@ REFUSED = {
     "no such model": (("score", "{tmp}/nowhere", "{five}"), "there is no such folder"),
     "trained on": (("fit", "{boots}", "{good}", "-o", "{out}"), "items trained the model"),
     "unwritable rows": (("score", "{boots}", "{five}", "-o", "{tmp}/nowhere/s.csv"), "cannot write"),
+    "an empty path": (("score", "{boots}", ""), "the path given is empty"),
+    "a level too small to mean anything": (("score", "{boots}", "{five}", "--flag", "1e-320"), "between 1e-09 and 1"),
     "rows of unknown form": (("score", "{boots}", "{five}", "-o", "{tmp}/s.xlsx"), ".csv, .json or .jsonl"),
     "levels the wrong way round": (("score", "{boots}", "{five}", "--flag", "0.05", "--abstain", "0.01"), "above flag"),
 }
@@ -261,6 +263,32 @@ def test_a_refused_batch_leaves_an_earlier_result_as_it_was(boots: Path, tmp_pat
     assert run("score", boots, FASHION / "incoming", "--fdr", "0.005", "-o", tmp_path / "old.csv") == 1
     assert run("score", boots, tmp_path / "nowhere", "-o", tmp_path / "old.csv") == 1
     assert (tmp_path / "old.csv").read_text() == "dear to somebody"
+
+
+def test_the_models_own_flag_level_stands_when_only_abstain_is_given(boots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", FASHION / "good", "-o", tmp_path / "m", "--flag", "0.05") == 0
+    assert run("score", tmp_path / "m", FASHION / "incoming", "--abstain", "0.2", "--json") == 0
+    assert "At most 5 % of good items" in capsys.readouterr().out
+
+
+def test_files_of_others_in_a_model_folder_are_not_removed(boots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(boots, tmp_path / "m")
+    assert run("score", tmp_path / "m", FASHION / "incoming", "-o", tmp_path / "m" / "scores.csv") == 0
+    assert run("train", FASHION / "good", "-o", tmp_path / "m") == 1
+    assert "holds scores.csv, which Diffident did not put there" in capsys.readouterr().err
+    assert (tmp_path / "m" / "scores.csv").exists()
+
+
+def test_a_run_without_standard_error_works(boots: Path, tmp_path: Path) -> None:
+    command = f'exec "{sys.executable}" -m diffident.cli score "{boots}" "{FASHION / "incoming"}" -o "{tmp_path / "s.csv"}" 2>&-'
+    assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == 0
+    assert len(rows(tmp_path / "s.csv")) == 80
+
+
+def test_a_full_standard_output_is_a_refusal(boots: Path) -> None:
+    command = f'exec "{sys.executable}" -m diffident.cli list recipes > /dev/full'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1 and "cannot write" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_output_to_a_reader_that_went_away_is_no_crash() -> None:

@@ -78,7 +78,7 @@ class Forgetful(InvertibleSpace):
     def decode(self, elements: torch.Tensor) -> torch.Tensor:
         return elements
 
-    def map_back(self, maps: torch.Tensor) -> torch.Tensor:
+    def map_back(self, maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         return maps.mean(1).flip(1)
 
 

@@ -77,7 +77,7 @@ def test_conditions_choose_a_component_or_a_label() -> None:
     assert mixture.given(1)(torch.tensor([[-1.0]]), 0.0, 1.0).item() == pytest.approx(1.0)
     labelled = Empirical(torch.tensor([[-1.0], [1.0], [3.0]]), labels=["low", "high", "high"])
     assert labelled.given("high")(torch.tensor([[0.0]]), 0.0, 1.0).item() == pytest.approx(2.0)
-    assert Empirical.made_of(labelled.tensors()).given("high")(torch.tensor([[0.0]]), 0.0, 1.0).item() == pytest.approx(2.0)
+    assert Empirical.made_of(labelled.config(), labelled.tensors()).given("high")(torch.tensor([[0.0]]), 0.0, 1.0).item() == pytest.approx(2.0)
     for refused, condition in ((mixture, 2), (mixture, "low"), (labelled, "middle"), (_Plain(), "anything")):
         with pytest.raises(Unconditional, match="condition|labelled"):
             refused.given(condition)

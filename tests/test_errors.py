@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -20,6 +21,7 @@ from diffident.data import Item, Items
 from diffident.denoiser import Empirical
 from diffident.folder import MANIFEST
 from diffident.modalities.image import Image
+from diffident.probes import HutchinsonTrace
 from diffident.recipes import Reading, Recipe
 from diffident.testing import checks
 from diffident.trajectory import Trajectory
@@ -86,6 +88,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "shape": (errors.WrongShape, "one per item", lambda f, t: Empirical(torch.ones(3, 2))(torch.ones(3, 2), torch.ones(2), 1.0)),
     "batch and policy": (errors.InvalidSetting, "give one of them", lambda f, t: dd.Detector.load(f).judge_all(pictures(3), fdr=0.1, policy=dd.Policy(0.1))),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
+    "no gradient": (errors.NoGradient, "carries no gradient", lambda f, t: _probed_in_inference()),
     "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
     "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
     "not finite": (
@@ -129,6 +132,12 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     ),
     "calibrated on nothing": (errors.TooFewReferences, "0 reference items", lambda f, t: Calibration(dd.Detector.load(f).calibrated.references.select([]))),
 }
+
+
+def _probed_in_inference() -> None:
+    with torch.inference_mode():
+        bank = Empirical(torch.eye(3))
+        Clean()(bank, torch.eye(3), [HutchinsonTrace()])
 
 
 def _file(place: Path, content: bytes) -> Path:
@@ -208,6 +217,23 @@ def test_a_failed_save_leaves_nothing_behind(folder: Path, tmp_path: Path, monke
     with pytest.raises(errors.OutputError, match="make room"):
         dd.save(dd.load(folder), tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_between_two_moves_brings_the_old_model_back(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(folder, tmp_path / "m")
+    moves, real = [], os.rename
+
+    def interrupted(source: Path, target: Path) -> None:
+        moves.append(target)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr("diffident.folder.os.rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dd.save(dd.load(folder), tmp_path / "m")
+    assert dd.load(tmp_path / "m").fingerprint == dd.load(folder).fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def _full(*_: object) -> None:

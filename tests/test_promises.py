@@ -16,11 +16,11 @@ import diffident as dd
 from diffident import recipes, registry
 from diffident.data import Items
 from diffident.denoiser import GaussianMixture
-from diffident.errors import InvalidSetting, UnknownName
+from diffident.errors import InvalidSetting, TooFewReferences, UnknownName
 from diffident.modalities.image import Image
 from diffident.model import Model
 from diffident.recipes import Reading, Recipe
-from diffident.walks import Clean, Encode, Renoise
+from diffident.walks import Clean, Encode, Renoise, Sample
 
 
 def pictures(n: int, seed: int, level: float = 0.5, spread: float = 0.1) -> np.ndarray:
@@ -68,6 +68,47 @@ def test_scores_are_bit_identical_alone_permuted_and_in_any_company(model: Model
     np.testing.assert_array_equal(scorer(items[order]).values, together[order])
     for i in (0, 31, 40, 74):
         np.testing.assert_array_equal(scorer(items[i : i + 1]).values, together[i : i + 1])
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 5), (7, 7, 3), (13, 13)], ids=str)
+@pytest.mark.parametrize("count", [7, 61])
+def test_scores_are_an_items_own_whatever_its_size(shape: tuple[int, ...], count: int) -> None:
+    """Sizes at which matrix kernels round ragged edges by the row's place, banks of every size, bad neighbours."""
+    rng = np.random.default_rng(0)
+    exact, items = dd.train(rng.uniform(0.2, 0.8, (count, *shape))), rng.uniform(0.1, 0.9, (40, *shape))
+    for name in ("reconstruction", "diffpath", "msma"):
+        scorer = dd.Scorer(exact, name)
+        together, order = scorer(items).values, rng.permutation(40)
+        np.testing.assert_array_equal(scorer(items[order]).values, together[order])
+        beside = scorer([np.full(shape, np.nan), np.array(["rubbish"]), *items[5:9]])
+        np.testing.assert_array_equal(beside.values[2:], together[5:9])
+    mixture = Model(GaussianMixture(torch.zeros(1, *exact.modality.shape), _covariance(items)), exact.modality)
+    scorer = dd.Scorer(mixture, "diffpath")
+    np.testing.assert_array_equal(scorer(items[order]).values, scorer(items).values[order])
+
+
+def _covariance(items: np.ndarray) -> torch.Tensor:
+    flat = torch.from_numpy(items).flatten(1).float()
+    return (torch.cov(flat.T) + 0.01 * torch.eye(flat.shape[1]))[None]
+
+
+def test_copies_of_an_item_are_one_reference(model: Model) -> None:
+    """Twenty-five items, each given twice, are twenty-five references and promise no more than these."""
+    twice = np.concatenate([pictures(25, 23), pictures(25, 23)])
+    assert len(dd.Detector(model).fit(twice).calibrated) == 25
+    with pytest.raises(TooFewReferences, match="25 reference items; give at least 49"):
+        dd.Detector(model, policy=dd.Policy(0.02)).fit(twice)
+
+
+def test_a_walk_that_makes_items_is_no_reading_of_items() -> None:
+    with pytest.raises(InvalidSetting, match="use another walk"):
+        Recipe("made", (Reading(Sample(), "path_energy"),))
+
+
+@pytest.mark.parametrize("changes", [{"combine": "nonsense"}, {"readings": (Reading(Clean(), "landing", name="score"),)}], ids=str)
+def test_a_recipe_that_could_not_be_judged_is_refused_when_it_is_written(changes: dict) -> None:
+    with pytest.raises((InvalidSetting, UnknownName), match="no combiner|column of every result"):
+        replace(recipes.recipe("msma"), **changes)
 
 
 def test_verdicts_are_identical_alone_and_in_company(detector: dd.Detector) -> None:

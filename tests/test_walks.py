@@ -94,7 +94,18 @@ def test_common_noise_is_the_same_everywhere() -> None:
     torch.testing.assert_close(common_noise((4,), seed=3, level=2), torch.tensor(FROZEN_NOISE), atol=1e-6, rtol=0)
 
 
-FROZEN_NOISE = [-0.99127823, -1.81970406, -1.25117707, -0.72155648]
+FROZEN_NOISE = [-0.71147716, -0.67141569, 0.15783253, -0.96939927]
+
+
+def test_the_noise_of_a_sample_is_its_own() -> None:
+    """Not that of its company, and not the noise from which somebody started with the same seed."""
+    world = gaussian_world((5,), n=2)
+    start = torch.randn(2000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ancestral = Sample("ddpm", levels.cosine(40))
+    together, fewer = ancestral(world.denoiser, start).origin, ancestral(world.denoiser, start[:4]).origin
+    torch.testing.assert_close(together[:4], fewer)
+    other = ancestral(world.denoiser, torch.randn(2000, 5, generator=torch.Generator().manual_seed(99), dtype=torch.float64)).origin
+    assert (together.var() / other.var()).item() == pytest.approx(1, abs=0.05)
 
 
 def test_a_clean_item_is_shown_without_noise() -> None:
@@ -144,6 +155,7 @@ def test_a_reconstruction_ends_at_the_data() -> None:
         lambda: Sample(eta=1.5),
         lambda: Renoise(repeats=0),
         lambda: Reconstruct(start=0.1, end=0.5),
+        lambda: Sample(grid=levels.cosine(5).reversed()),
         lambda: levels.cosine(0),
         lambda: levels.Levels((1.0,), (0.0,)),
         lambda: levels.Levels((), ()),

@@ -138,6 +138,8 @@ class Items(Sequence[Item]):
 
 def _at(path: Path) -> Iterator[Item]:
     """The items of a path that must exist."""
+    if not path.parts:
+        raise NoItems("no items: the path given is empty; for this very folder give ./ with its name")
     if not os.path.lexists(path):
         raise NoItems(f"no items at {_text(str(path))}: it does not exist or may not be looked at; check the path")
     if path.is_dir():

@@ -7,10 +7,10 @@ items it was shown. Every answer y gives the score by Tweedie's formula, (alpha 
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,14 +50,23 @@ class Denoiser(ABC):
 class StoredDenoiser(Denoiser):
     """A denoiser that can be kept in a folder, found again by its registered name, and identified bit by bit."""
 
+    def config(self) -> dict[str, Any]:
+        """What is needed beside the tensors, as plain data for JSON."""
+        return {}
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that :meth:`made_of` needs to make the same denoiser again."""
+        """The numbers that :meth:`made_of` needs to make the same denoiser again."""
 
     @classmethod
     @abstractmethod
-    def made_of(cls, tensors: Mapping[str, Tensor]) -> StoredDenoiser:
-        """The denoiser whose :meth:`tensors` these are."""
+    def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StoredDenoiser:
+        """The denoiser whose :meth:`config` and :meth:`tensors` these are."""
+
+
+def _widened(rows: Tensor) -> Tensor:
+    """Rows with zeros up to a multiple of 16 columns: matrix kernels round a ragged edge by the row's place in the batch."""
+    return torch.nn.functional.pad(rows, (0, -rows.shape[1] % 16))
 
 
 def per_item(level: Level, x: Tensor) -> Tensor:
@@ -105,6 +114,8 @@ class GaussianMixture(StoredDenoiser):
                 f"a mixture of {count} components in {dims} dimensions needs weights ({count},) and covariances ({count},) or "
                 f"({count}, {dims}, {dims}); got {tuple(weights.shape)} and {tuple(covariances.shape)}"
             )
+        if not (count and torch.isfinite(covariances).all() and torch.isfinite(means).all()):
+            raise InvalidSetting(f"a mixture needs at least one component, of finite numbers; got {count}")
         if not (weights > 0).all():
             raise InvalidSetting(f"weights of a mixture must be positive; got {weights.tolist()}")
         self.shape = means.shape[1:]
@@ -142,17 +153,17 @@ class GaussianMixture(StoredDenoiser):
         return {"means": self.means.reshape(-1, *self.shape), "covariances": self.covariances, "weights": self.weights}
 
     @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor]) -> GaussianMixture:
+    def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GaussianMixture:
         return cls(tensors["means"], tensors["covariances"], tensors["weights"])
 
     def _component(self, k: int, x: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Log weight (up to the common constant) and answer of one component."""
         off = x - a * self.means[k]
-        along = off @ self.axes[k] if self.axes is not None else off
+        along = (off @ _widened(self.axes[k]))[:, : off.shape[1]] if self.axes is not None else off
         spread = a.square() * self.variances[k] + s.square()
         log_weight = self.weights[k].log() - 0.5 * (along.square() / spread + spread.log()).sum(1)
         step = a * self.variances[k] / spread * along
-        return log_weight, self.means[k] + (step @ self.axes[k].T if self.axes is not None else step)
+        return log_weight, self.means[k] + ((step @ _widened(self.axes[k].T))[:, : off.shape[1]] if self.axes is not None else step)
 
 
 def _diagonalise(covariances: Tensor, dims: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
@@ -189,25 +200,28 @@ class Empirical(StoredDenoiser):
     """
 
     def __init__(self, items: Float[Tensor, "m *shape"], labels: Sequence[object] = (), block: int = 8192) -> None:
-        if not len(items) or (labels and len(labels) != len(items)):
+        if block < 1:
+            raise InvalidSetting(f"a block holds one item or more; got {block}")
+        if not len(items) or (len(labels) and len(labels) != len(items)):
             raise WrongShape(f"an empirical denoiser needs at least one item and as many labels or none; got {len(items)} and {len(labels)}")
         self.items, self.labels, self.block = items, tuple(labels), block
         total = torch.stack([part.flatten(1).double().sum(0) for part in items.split(block)]).sum(0)
         self.centre = (total / len(items)).to(items.dtype)  # distances about the centre lose fewer digits
-        self._bank = items.flatten(1) - self.centre
+        self._bank = _widened(items.flatten(1) - self.centre)
         self._norms = torch.cat([part.double().square().sum(1) for part in self._bank.split(block)]).to(items.dtype)
 
     def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
         a, s = per_item(alpha, x_t), per_item(sigma, x_t)
-        seen = x_t.flatten(1) - a * self.centre
+        seen = _widened(x_t.flatten(1) - a * self.centre)
         top, total, mean = torch.full_like(a, -math.inf), torch.zeros_like(a), torch.zeros_like(seen)
         for bank, norms in zip(self._bank.split(self.block), self._norms.split(self.block), strict=True):
             # the part of -||x - a y||^2 / 2 s^2 that differs between items of the set
-            logits = (a * (seen @ bank.T) - 0.5 * a.square() * norms) / s.square()
+            products = (seen @ _widened(bank.T))[:, : len(bank)]
+            logits = (a * products - 0.5 * a.square() * norms) / s.square()
             higher = torch.maximum(top, logits.amax(1, keepdim=True))
             weights, kept = torch.exp(logits - higher), torch.exp(top - higher)
             total, mean, top = total * kept + weights.sum(1, keepdim=True), mean * kept + weights @ bank, higher
-        return (mean / total + self.centre).reshape(x_t.shape)
+        return ((mean / total)[:, : len(self.centre)] + self.centre).reshape(x_t.shape)
 
     def given(self, condition: object) -> Empirical:
         """The items whose label is ``condition``."""
@@ -216,10 +230,12 @@ class Empirical(StoredDenoiser):
             raise Unconditional(f"no item of this set is labelled {condition!r}; its labels are {sorted(map(str, set(self.labels))) or 'none'}")
         return Empirical(self.items[rows], [condition] * len(rows), self.block)
 
+    def config(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "block": self.block}  # sums in other blocks differ in their last bits
+
     def tensors(self) -> dict[str, Tensor]:
-        labels = torch.tensor(list(json.dumps(self.labels).encode()), dtype=torch.uint8)
-        return {"items": self.items, "labels": labels, "block": torch.tensor([self.block])}  # sums in other blocks differ in their last bits
+        return {"items": self.items}
 
     @classmethod
-    def made_of(cls, tensors: Mapping[str, Tensor]) -> Empirical:
-        return cls(tensors["items"], json.loads(bytes(tensors["labels"].tolist())), int(tensors["block"]))
+    def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Empirical:
+        return cls(tensors["items"], config["labels"], config["block"])

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import store
 from .calibration import Calibration
 from .calibration.depth import Depth
@@ -26,7 +24,7 @@ from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
 REFERENCES = "references.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detector:
     """Says of each item whether to accept it, flag it or abstain, at a stated rate of false alarms.
 
@@ -68,7 +66,8 @@ class Detector:
     def fit(self, source: Any) -> Detector:
         """A detector calibrated on known-good items (a folder, a list, an array): new, the old one is unchanged.
 
-        Items that cannot be read are left out. Scores made before are taken too.
+        Items that cannot be read are left out, and of identical items all but the first: copies of one item are one
+        reference, however many they are. Scores made before are taken too.
 
         Raises:
             NoItems: nothing readable.
@@ -86,7 +85,7 @@ class Detector:
         """
         scores = Scores.merge(parts)
         scores.require(self.scorer.fingerprint, "this model and recipe")
-        known = scores.select(np.array([not problem for problem in scores.problems], dtype=bool))
+        known = scores.select(_once(scores))
         if not len(known):
             raise NoItems(f"none of the {len(scores)} items can be read; the first: {scores.problems[0]}")
         trained = [name for name, digest in zip(known.names, known.digests, strict=True) if digest in self.model.seen]
@@ -205,3 +204,10 @@ class Detector:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
         except ForeignScores as error:
             raise ForeignScores(f"{folder} holds a calibration of another model or recipe: {error}") from error
+
+
+def _once(scores: Scores) -> list[int]:
+    """Rows of readable items, each content once."""
+    first: dict[str, int] = {}
+    readable = [i for i, problem in enumerate(scores.problems) if not problem]
+    return [i for i in readable if not scores.digests[i] or first.setdefault(scores.digests[i], i) == i]

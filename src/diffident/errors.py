@@ -10,6 +10,7 @@ DiffidentError
 ├─ TooFewItems          too few to train and calibrate on
 ├─ WrongShape           tensors that do not fit together
 ├─ Unconditional        a condition was given to a denoiser that takes none
+├─ NoGradient           a derivative was asked of a model whose answers carry none
 ├─ NotPerElement        a map was asked of numbers that have none
 ├─ CalibrationError
 │  ├─ NotCalibrated     a decision was asked before known-good items were seen
@@ -66,6 +67,10 @@ class WrongShape(DiffidentError):
 
 class Unconditional(DiffidentError):
     """A condition was given to a denoiser that takes none, or not that one."""
+
+
+class NoGradient(DiffidentError):
+    """A derivative was asked of a model whose answers carry none."""
 
 
 class NotPerElement(DiffidentError):

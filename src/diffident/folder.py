@@ -27,8 +27,11 @@ def writable(folder: str | Path) -> Path:
         OutputError: something else is in the way, or the place cannot be written.
     """
     target = Path(folder)
+    target = target.resolve() if target.is_symlink() else target
     if target.exists() and not _ours(target):
         raise OutputError(f"{target} exists and is not a folder that Diffident has written; choose another name, or remove it first")
+    if foreign := _foreign(target):
+        raise OutputError(f"{target} holds {', '.join(foreign[:3])}, which Diffident did not put there and would remove; move it away first")
     above = next(place for place in (target.absolute().parent, *target.absolute().parents) if place.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise OutputError(f"cannot write {target}: {above} is {'not writable' if above.is_dir() else 'not a folder'}; choose another place")
@@ -116,7 +119,7 @@ def _replace(made: Path, target: Path) -> None:
         os.rename(target, aside)
     try:
         os.rename(made, target)
-    except OSError:
+    except BaseException:  # an interruption too: what was there before comes back
         if aside.exists():
             os.rename(aside, target)
         raise
@@ -125,6 +128,17 @@ def _replace(made: Path, target: Path) -> None:
 
 def _ours(place: Path) -> bool:
     return place.is_dir() and ((place / MANIFEST).is_file() or not any(place.iterdir()))
+
+
+def _foreign(place: Path) -> list[str]:
+    """What lies in a folder of ours and is not ours."""
+    if not (place / MANIFEST).is_file():
+        return []
+    try:
+        own = {MANIFEST, *json.loads((place / MANIFEST).read_text("utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        own = {MANIFEST}  # a damaged manifest names nothing: nobody's files are removed on its word
+    return sorted(path.name for path in place.iterdir() if path.name not in own)
 
 
 def _flush(file: Path) -> None:

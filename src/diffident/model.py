@@ -22,7 +22,7 @@ from .spaces.pixels import Pixels
 CHUNK = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """What is asked. Returned by ``train`` and ``load``; taken by Scorer, Detector and Guard.
 
@@ -40,18 +40,18 @@ class Model:
     modality: Modality
     space: Space = field(default_factory=Pixels)
     chunk: int = CHUNK
-    seen: frozenset[str] = frozenset()
+    seen: frozenset[str] = field(default=frozenset(), repr=False)
     name: str = "model"
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.chunk < 2:
-            raise InvalidSetting(f"a chunk holds two items or more, since kernels treat a single one differently; got {self.chunk}")
+        if self.chunk < 16 or self.chunk % 16:
+            raise InvalidSetting(f"a chunk is a multiple of 16 items: kernels round the ragged edge of others by place; got {self.chunk}")
 
     def config(self) -> dict[str, Any]:
         """What identifies the model beside its tensors, as plain data."""
         kind = registry.name_of("denoisers", type(self.stored))
-        return {"network": kind, "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
+        return {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
 
     @cached_property
     def fingerprint(self) -> str:

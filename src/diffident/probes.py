@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import registry
+from . import noise, registry
 from .denoiser import Denoiser
-from .errors import InvalidSetting
+from .errors import InvalidSetting, NoGradient
 from .trajectory import Look
 
 
@@ -83,13 +83,12 @@ class HutchinsonTrace(Probe):
         return torch.stack([self._draw(denoiser, look, i) for i in range(self.draws)]).mean(0)
 
     def _draw(self, denoiser: Denoiser, look: Look, i: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
-        signs = torch.randint(0, 2, tuple(look.x.shape[1:]), generator=generator).mul(2).sub(1).to(look.x)
+        signs = noise.signs(tuple(look.x.shape[1:]), "trace", self.seed, i).to(look.x)
         with torch.enable_grad():
             x = look.x.detach().requires_grad_(True)
             answer = denoiser(x, look.alpha, look.sigma)
-            if not answer.requires_grad:  # an answer that ignores what is shown
-                return torch.zeros(len(x)).to(x)
+            if not answer.requires_grad:
+                raise NoGradient(f"the answer of {type(denoiser).__name__} carries no gradient, so its trace is unknown; ask outside inference_mode")
             (product,) = torch.autograd.grad((answer * signs).sum(), x)  # v' J
         return (product * signs).flatten(1).sum(1)
 

@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from . import levels as grids
 from . import registry, statistics
+from .calibration.strangeness import combiner
 from .errors import InvalidSetting
 from .probes import Cost, Probe
 from .statistics import Statistic
-from .walks import Clean, Encode, Reconstruct, Renoise, Walk, walk_from
+from .trajectory import Trajectory
+from .verdict import COLUMNS
+from .walks import Clean, Encode, Reconstruct, Renoise, Sample, Walk, walk_from
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Recipe:
         name: for people.
         readings: what is read; equal walks are run once.
         space: the space in which the model must live, by name; empty where any will do.
-        combine: how many numbers become one: ``gaussian`` or ``ranks`` (see ``diffident.calibration.strangeness``).
+        combine: how many numbers become one: ``gaussian``, ``ranks`` or ``robust`` (see ``diffident.calibration.strangeness``).
         source: the paper.
 
     Raises:
@@ -73,8 +79,14 @@ class Recipe:
             raise InvalidSetting(
                 f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}"
             )
+        combiner(self.combine)  # refused here, not after the scoring
+        taken = sorted(set(labels) & set(COLUMNS))
+        if taken:
+            raise InvalidSetting(f"the recipe {self.name!r} calls a reading {taken[0]!r}, which is a column of every result; name it otherwise")
         for reading in self.readings:
             reading.of.accept(reading.settings)
+            if isinstance(reading.walk, Sample):
+                raise InvalidSetting(f"the recipe {self.name!r} reads a Sample walk: that makes items and says nothing of those given; use another walk")
             if reading.walk.draws < reading.of.draws:
                 raise InvalidSetting(
                     f"{reading.statistic!r} needs {reading.of.draws} noise draws per level and its walk makes {reading.walk.draws}; "
@@ -87,8 +99,21 @@ class Recipe:
         return {walk: tuple(r for r in self.readings if r.walk == walk) for walk in dict.fromkeys(r.walk for r in self.readings)}
 
     def probes(self, walk: Walk) -> tuple[Probe, ...]:
-        """What is asked beside x0 on a walk, each once."""
-        return tuple(dict.fromkeys(probe for reading in self.plan[walk] for probe in reading.of.probes))
+        """What is asked beside x0 on a walk, each once.
+
+        Raises:
+            InvalidSetting: two different probes would fill one column.
+        """
+        asked = tuple(dict.fromkeys(probe for reading in self.plan[walk] for probe in reading.of.probes))
+        if len({probe.name for probe in asked}) < len(asked):
+            raise InvalidSetting(
+                f"the recipe {self.name!r} asks different probes of one name on one walk: {', '.join(map(str, asked))}; read them off two walks"
+            )
+        return asked
+
+    def read(self, films: Mapping[Walk, Trajectory]) -> Tensor:
+        """The numbers of all readings, column by column, (n, k) float64, from one trajectory for each different walk."""
+        return torch.cat([reading.of.numbers(films[reading.walk], reading.settings) for reading in self.readings], dim=1)
 
     @property
     def cost(self) -> Cost:
@@ -107,7 +132,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """sha256 of everything that changes a number; names for people are not part of it."""
-        readings = [r.config() for r in self.readings]
+        readings = [{**r.config(), "name": "", "version": r.of.version} for r in self.readings]
         return hashlib.sha256(json.dumps([readings, self.space], sort_keys=True).encode()).hexdigest()
 
 

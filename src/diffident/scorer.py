@@ -21,34 +21,40 @@ from .errors import InvalidSetting, ItemError, NotPerElement
 from .modalities import Opened
 from .model import Model
 from .recipes import Reading, Recipe
+from .recipes import recipe as recipe_of
 from .scores import Scores
 from .trajectory import Trajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """Asks a model what a recipe wants to know, a chunk at a time.
 
     Attributes:
         model: what is asked.
-        recipe: what is asked of it.
+        recipe: what is asked of it; a registered name is taken too.
 
     Raises:
         InvalidSetting: the recipe is for models that live in another space.
     """
 
     model: Model
-    recipe: Recipe
+    recipe: Recipe | str
 
     def __post_init__(self) -> None:
         lives = self.model.space.config()["name"]
-        if self.recipe.space and self.recipe.space != lives:
-            raise InvalidSetting(f"the recipe {self.recipe.name!r} is for models that live in {self.recipe.space!r}, and this one lives in {lives!r}")
+        if self.asked.space and self.asked.space != lives:
+            raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")
+
+    @cached_property
+    def asked(self) -> Recipe:
+        """The recipe itself."""
+        return recipe_of(self.recipe)
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the model and the recipe together: scores with different ones are never compared."""
-        return hashlib.sha256(f"{self.model.fingerprint} {self.recipe.fingerprint}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.model.fingerprint} {self.asked.fingerprint}".encode()).hexdigest()
 
     def __call__(self, source: Any) -> Scores:
         """The scores of all items of a source: a folder, a path, a list, an array or :class:`Items`.
@@ -75,14 +81,14 @@ class Scorer:
             NotPerElement: the recipe has no reading per element.
             ItemError: the item cannot be read.
         """
-        mapped = [reading for reading in self.recipe.readings if reading.of.per_element]
+        mapped = [reading for reading in self.asked.readings if reading.of.per_element]
         if not mapped:
             raise NotPerElement(
-                f"the recipe {self.recipe.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
+                f"the recipe {self.asked.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
             )
         films = self._films([self.model.modality.open(Items.single(item)[0])])
         with torch.no_grad():
-            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings))[0] for r in mapped]
+            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings), self.model.modality.shape[1:])[0] for r in mapped]
         return torch.stack(maps).mean(0).float().numpy()
 
     def _score(self, part: Items) -> Scores:
@@ -114,8 +120,7 @@ class Scorer:
         """(n, k): the recipe's columns; NaN for an item that is not finite."""
         films = self._films(opened)
         with torch.no_grad():
-            parts = [reading.of.numbers(films[reading.walk], reading.settings) for reading in self.recipe.readings]
-        values = torch.cat(parts, dim=1).cpu().numpy()[: len(opened)]
+            values = self.asked.read(films).cpu().numpy()[: len(opened)]
         finite = np.array([np.isfinite(one.values).all() for one in opened], dtype=bool)
         return np.where(finite[:, None], values, np.nan)
 
@@ -126,18 +131,18 @@ class Scorer:
             items[i] = torch.nan_to_num(torch.from_numpy(one.values))
         with torch.no_grad():
             elements = self.model.space.encode(items)
-            return {walk: self._film(walk, elements) for walk in self.recipe.plan}
+            return {walk: self._film(walk, elements) for walk in self.asked.plan}
 
     def _film(self, walk: Any, elements: Tensor) -> Trajectory:
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
-        return walk(self.model.denoiser, elements, self.recipe.probes(walk), provenance)
+        return walk(self.model.denoiser, elements, self.asked.probes(walk), provenance)
 
     @cached_property
     def columns(self) -> dict[str, Reading]:
         """Names of the columns with the reading behind each; a vector's are numbered from 1."""
         films, named = self._films([]), {}
         with torch.no_grad():
-            for reading in self.recipe.readings:
+            for reading in self.asked.readings:
                 wide = reading.of.numbers(films[reading.walk], reading.settings).shape[1]
                 named |= {reading.label if wide == 1 else f"{reading.label}[{i + 1}]": reading for i in range(wide)}
         return named

@@ -14,7 +14,7 @@ from .errors import DamagedModel, ForeignScores, NewerFormat, OutputError, Wrong
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """Statistics of ``n`` items in ``k`` named columns. Rows of unreadable items are NaN and say why.
 
@@ -85,6 +85,8 @@ class Scores:
             raise WrongShape("cannot merge no scores; give at least one table")
         for part in parts[1:]:
             part.require(parts[0].fingerprint, "these scores")
+            if part.columns != parts[0].columns:
+                raise WrongShape(f"cannot merge scores with columns {part.columns} and {parts[0].columns}; score all items with one recipe")
 
         def chain(of: str) -> tuple:
             return tuple(x for part in parts for x in getattr(part, of))

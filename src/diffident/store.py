@@ -35,7 +35,7 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     seen = torch.tensor([list(bytes.fromhex(digest)) for digest in sorted(model.seen)], dtype=torch.uint8).reshape(-1, 32)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.stored.tensors().items()}
     (place / WEIGHTS).write_bytes(to_bytes({**{f"denoiser.{name}": tensor for name, tensor in tensors.items()}, "seen": seen}))
-    (place / CARD).write_text(card(model), "utf-8")
+    (place / CARD).write_text(card(model), "utf-8", "backslashreplace")
     return {"diffident": version("diffident"), "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint}}
 
 
@@ -72,7 +72,7 @@ def _described(place: Path, said: Mapping[str, Any]) -> Model:
     tensors = from_bytes((place / WEIGHTS).read_bytes())
     kept = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
     return Model(
-        denoiser=registry.find("denoisers", said["network"]).made_of(kept),  # type: ignore[attr-defined]
+        denoiser=registry.find("denoisers", said["network"]).made_of(said["denoiser"], kept),  # type: ignore[attr-defined]
         modality=modality_from(said["modality"]),
         space=space_from(said["space"]),
         chunk=said["chunk"],

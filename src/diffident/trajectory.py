@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import WrongShape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
     """One question and its answer: ``denoised`` = E[x0 | x_t = x] at (alpha, sigma); tensors are (n, *shape)."""
 
@@ -33,7 +33,7 @@ class Look:
         return alpha * self.denoised + sigma * self.eps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """``n`` items seen at ``l`` levels, in the order in which they were visited.
 

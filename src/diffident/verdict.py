@@ -22,6 +22,9 @@ Decision = Literal["accept", "abstain", "flag", "unreadable"]
 #: What :class:`Policy` tries when no level is asked for, strictest first.
 LEVELS = (0.01, 0.02, 0.05)
 
+#: No level below this: it would take a thousand million references.
+SMALLEST = 1e-9
+
 #: Every row of results begins with these; the raw statistics follow.
 COLUMNS = ("path", "score", "p_value", "decision", "reason", "because")
 
@@ -48,10 +51,18 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name, level in (("flag", self.flag), ("abstain", self.abstain)):
-            if level is not None and not 0.0 < level < 1.0:
-                raise InvalidSetting(f"Policy({name}=...) lies between 0 and 1; got {level:g}")
+            if level is not None and not SMALLEST <= level < 1.0:
+                raise InvalidSetting(f"Policy({name}=...) lies between {SMALLEST:g} and 1; got {level:g}")
         if self.flag is not None and self.abstain is not None and self.abstain <= self.flag:
             raise InvalidSetting(f"Policy(abstain=...) must lie above flag; got abstain {self.abstain:g} and flag {self.flag:g}")
+
+    def changed(self, flag: float | None = None, abstain: float | None = None) -> Policy:
+        """This policy with the levels that are given in place of its own.
+
+        >>> Policy(0.05).changed(abstain=0.2)
+        Policy(flag=0.05, abstain=0.2)
+        """
+        return Policy(self.flag if flag is None else flag, self.abstain if abstain is None else abstain)
 
     def resolve(self, n: int) -> Policy:
         """This policy with its flag level settled for n references.

@@ -8,6 +8,7 @@ that the record of an item depends on the item alone.
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import levels as grids
-from . import registry
+from . import noise, registry
 from .denoiser import Denoiser
 from .errors import InvalidSetting
 from .levels import Levels
@@ -47,6 +48,10 @@ class Walk(ABC):
     def draws(self) -> int:
         """How many independent noise draws each level is looked at with."""
         return 1
+
+    def answer(self, denoised: Tensor) -> Tensor:
+        """What the walk makes of an answer before it goes on: the same, unless it clips."""
+        return denoised
 
     def about(self, items: Tensor, last: Look) -> Tensor:
         """What the record is about: the items themselves, unless the walk makes them."""
@@ -95,8 +100,7 @@ def walk_from(config: Mapping[str, Any]) -> Walk:
 
 def common_noise(shape: tuple[int, ...], seed: int, level: int) -> Tensor:
     """The one noise tensor (*shape) of a level: standard normal, float32, the same for every item, chunk and machine."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + level) % 2**63)
-    return torch.randn(shape, generator=generator, dtype=torch.float32)
+    return noise.normal(shape, "common", seed, level)
 
 
 @registry.registered("walks", "encode")
@@ -116,11 +120,14 @@ class Encode(Walk):
     def levels(self) -> Levels:
         return self.grid
 
+    def answer(self, denoised: Tensor) -> Tensor:
+        return denoised.clamp(-1, 1) if self.clip else denoised
+
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         x, following = items, itertools.chain(list(self.grid)[1:], [(0.0, 1.0)])
         for (alpha, sigma), onward in zip(self.grid, following, strict=True):
             denoised = denoiser(x, alpha, sigma)
-            look = Look(alpha, sigma, x, denoised.clamp(-1, 1) if self.clip else denoised)
+            look = Look(alpha, sigma, x, self.answer(denoised))
             yield look
             x = look.moved(*onward)
 
@@ -219,7 +226,8 @@ class Sample(Walk):
     (Ho et al. 2020); ``heun``, deterministic and of second order, which asks twice at every step but the last; its
     second question is not part of the record (Karras et al. 2022, algorithm 1). The levels are given from little noise
     to much, as everywhere, and walked downward; the noise given is scaled to the first. The random part of a step is
-    drawn for each item by its place in the batch. Cost: one evaluation per level, 2 per level less 1 for heun.
+    drawn for each item by its place in the batch, whatever comes after it. A sample says nothing of an item that is
+    given: recipes that judge items refuse this walk. Cost: one evaluation per level, 2 per level less 1 for heun.
     """
 
     solver: str = "ddim"
@@ -228,6 +236,9 @@ class Sample(Walk):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        ratios = [sigma / alpha if alpha else math.inf for alpha, sigma in self.grid]
+        if sorted(ratios) != ratios:
+            raise InvalidSetting("the levels of a sampler are given from little noise to much; these are not: turn them with .reversed()")
         if self.solver not in SOLVERS or not 0 <= self.eta <= 1:
             raise InvalidSetting(f"a sampler is one of {', '.join(SOLVERS)} with eta from 0 to 1; got {self.solver!r} with eta={self.eta}")
         if self.eta and self.solver != "ddim":
@@ -240,6 +251,10 @@ class Sample(Walk):
     @property
     def evaluations(self) -> int:
         return 2 * len(self.grid) - 1 if self.solver == "heun" else len(self.grid)
+
+    def answer(self, denoised: Tensor) -> Tensor:
+        """What the walk makes of an answer before it goes on: the same, unless it clips."""
+        return denoised
 
     def about(self, items: Tensor, last: Look) -> Tensor:
         return last.denoised
@@ -257,15 +272,15 @@ class Sample(Walk):
             return look.denoised
         if self.solver == "heun":
             return _heun(denoiser, look, alpha, sigma)
-        return _ancestral(look, alpha, sigma, 1.0 if self.solver == "ddpm" else self.eta, common_noise(tuple(look.x.shape), self.seed, i))
+        return _ancestral(look, alpha, sigma, 1.0 if self.solver == "ddpm" else self.eta, noise.normal(tuple(look.x.shape), "sample", self.seed, i))
 
 
-def _ancestral(look: Look, alpha: float, sigma: float, eta: float, noise: Tensor) -> Tensor:
+def _ancestral(look: Look, alpha: float, sigma: float, eta: float, drawn: Tensor) -> Tensor:
     """DDIM: of the noise at the new level, a part of deviation ``fresh`` is drawn anew and the rest is kept."""
     ratio = look.alpha * sigma / (look.sigma * alpha)  # of the noise-to-signal ratios, below 1 going down
     fresh = eta * sigma * max(1.0 - ratio**2, 0.0) ** 0.5
     kept = max(sigma**2 - fresh**2, 0.0) ** 0.5
-    return alpha * look.denoised + kept * look.eps + fresh * noise.to(look.x)
+    return alpha * look.denoised + kept * look.eps + fresh * drawn.to(look.x)
 
 
 def _heun(denoiser: Denoiser, look: Look, alpha: float, sigma: float) -> Tensor:

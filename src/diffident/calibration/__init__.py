@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """Where m items stand among the references. Rows of unreadable items are NaN.
 
@@ -51,7 +51,7 @@ class Judged:
     references: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Known-good scores, and the way in which many statistics become one p-value.
 

@@ -74,7 +74,7 @@ class Depth:
 
     def to_config(self) -> list[dict[str, object]]:
         """The limits, for JSON, which has no infinity: there a limit that is open above has no ``high``."""
-        return [{name: value for name, value in asdict(limit).items() if value != math.inf} for limit in self.limits]
+        return [{name: value for name, value in asdict(limit).items() if (name, value) != ("high", math.inf)} for limit in self.limits]
 
     @staticmethod
     def from_config(config: Sequence[Mapping[str, object]]) -> Depth:

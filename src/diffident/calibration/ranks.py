@@ -44,6 +44,7 @@ def evidence_p(references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]
 
     Raises:
         TooFewReferences: there are no references.
+        NotFinite: a number is NaN.
         WrongShape: columns and tails do not fit together.
 
     >>> evidence_p(np.arange(9.0)[:, None], np.array([[-100.0], [4.0]]), ("both",)).tolist()
@@ -54,6 +55,8 @@ def evidence_p(references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]
         raise WrongShape(f"references (n, k), items (m, k) and k tails are needed; got {references.shape}, {items.shape} and {len(tails)} tails")
     if not len(references):
         raise TooFewReferences("cannot give a p-value with 0 reference items; give at least 19 to flag at p <= 0.05")
+    if np.isnan(references).any() or np.isnan(items).any():
+        raise NotFinite("a p-value needs numbers, and some of these are NaN; leave those rows out first")
     return np.stack([_column_p(references[:, j], items[:, j], tail) for j, tail in enumerate(tails)], axis=1)
 
 
@@ -183,8 +186,8 @@ def false_discoveries(p: np.ndarray, level: float, n: int, dependence: Dependenc
 
 
 def _level(level: float) -> float:
-    if not 0.0 < level < 1.0:
-        raise InvalidSetting(f"a level lies between 0 and 1; got {level:g}")
+    if not 1e-9 <= level < 1.0:
+        raise InvalidSetting(f"a level lies between 1e-09 and 1; got {level:g}")
     return level
 
 

@@ -269,11 +269,15 @@ def _standardised(references: np.ndarray, items: np.ndarray) -> tuple[np.ndarray
     rows = references / size
     still = rows.max(axis=0) == rows.min(axis=0)
     centre = np.where(still, rows[0], rows.mean(axis=0))  # a mean of equal numbers may round away from them
-    rows = rows - centre
+    with np.errstate(over="ignore"):
+        rows, items = rows - centre, items / size - centre
+    for _ in range(2):  # the refit takes the mean of the rows to be zero: at a large offset the first mean is not exact
+        rest = np.where(still, 0.0, rows.mean(axis=0))
+        rows, items = rows - rest, items - rest
     spread = np.where(still, 1.0, np.sqrt(np.mean(rows**2, axis=0)))
     spread = np.where(spread > 0, spread, 1.0)
     with np.errstate(over="ignore"):
-        away = np.clip((items / size - centre) / spread, -FAR, FAR)
+        away = np.clip(items / spread, -FAR, FAR)
     return rows / spread, np.where(np.abs(away) < 1 / FAR, 0.0, away), still
 
 
@@ -325,14 +329,22 @@ def _extreme(rows: np.ndarray, tail: str) -> np.ndarray:
 
     signed = {"upper": rows, "lower": -rows, "both": rows}[tail]
     if tail == "both":
-        signed = _folded(rows, *_sides(rows))
+        scaled = _in_unit(rows, rows)
+        signed = _folded(scaled, *_sides(scaled))
     return rankdata(-signed, method="max", axis=1).astype(np.int64)
 
 
 def _signed(references: np.ndarray, items: np.ndarray, tail: str) -> np.ndarray:
     if tail == "both":
-        return _folded(items[None], *_sides(references[None]))[0]
+        return _folded(_in_unit(items[None], references[None]), *_sides(_in_unit(references[None], references[None])))[0]
     return items if tail == "upper" else -items
+
+
+def _in_unit(rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Rows in units of the largest number of each row of ``of``, so that differences stay finite."""
+    size = np.abs(of).max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        return np.clip(rows / np.where(size > 0, size, 1.0), -FAR, FAR)
 
 
 def _sides(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -57,4 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output went away: not an error of ours
         sys.stderr.close()
         status = 1
+    except OSError as error:
+        click.echo(f"diffident: cannot write: {error.strerror or error}; make room, or send the output elsewhere", err=True)
+        status = 1
     sys.exit(status or 0)

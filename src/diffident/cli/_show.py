@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ def bar(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
     """Shows progress on standard error where that is a terminal, and nothing elsewhere."""
     from tqdm import tqdm
 
-    return tqdm(steps, desc=doing, total=total, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+    return tqdm(steps, desc=doing, total=total, file=sys.stderr, disable=sys.stderr is None or not sys.stderr.isatty(), leave=False)
 
 
 def summary(facts: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
@@ -39,3 +40,22 @@ def size(text: str | None) -> int | tuple[int, int] | None:
         raise click.BadParameter(f"a size is 64 or 48x64 (height x width); got {text!r}")
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+class Interruption:
+    """Ctrl-C as a wish to stop at the next whole row; a second one stops at once. For the ``with`` statement of a verb."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interruption:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -13,7 +13,7 @@ from . import _show
 @click.option("-o", "--out", default=None, type=click.Path(), help="The folder to write. Default: MODEL itself.")
 @click.option("--recipe", default=None, help="How items are asked about. Default: as before; see 'diffident list recipes'.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: as before.")
-@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
+@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: as before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(model: str, items: str, out: str | None, recipe: str | None, flag: float | None, abstain: float | None, as_json: bool) -> None:
     """Calibrate MODEL on the known-good ITEMS. They take the place of the references that it had; none may have trained it."""
@@ -23,10 +23,9 @@ def command(model: str, items: str, out: str | None, recipe: str | None, flag: f
     from ..detector import Detector
     from ..folder import writable
     from ..recipes import recipe as recipe_of
-    from ..verdict import Policy
 
     had = Detector.load(model)
-    policy = Policy(flag, abstain) if flag is not None or abstain is not None else had.policy
+    policy = had.policy.changed(flag, abstain)
     target = writable(out or model)
     wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None)
     opened = Items.open(items)

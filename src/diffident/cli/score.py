@@ -24,7 +24,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.argument("items", type=click.Path())
 @click.option("-o", "--out", default=None, type=click.Path(), help="A .csv, .json or .jsonl file for the rows.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the model's own.")
-@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
+@click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: the model's own.")
 @click.option("--fdr", type=float, default=None, help="Decide about the whole batch: of the items flagged, at most this share is good on average.")
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -44,10 +44,10 @@ def command(model: str, items: str, out: str | None, flag: float | None, abstain
     from ..data import Items
     from ..detector import Detector
     from ..rows import RowWriter
-    from ..verdict import Policy, header
+    from ..verdict import header
 
     detector, opened = Detector.load(model), Items.open(items)
-    policy = detector.settled(Policy(flag, abstain) if flag is not None or abstain is not None else None)
+    policy = detector.settled(detector.policy.changed(flag, abstain))
     if fdr is not None:
         require_served(len(opened), fdr, len(detector.calibrated))  # before an earlier result is written over
     with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
@@ -64,34 +64,32 @@ def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWrite
     """Every verdict as it comes, each written at once; and whether the run was interrupted."""
     from ..verdict import Verdicts
 
-    verdicts, interrupted = [], False
-    try:
+    verdicts = []
+    with _show.Interruption() as stop:
         for _, verdict in _show.bar(detector.judge(items, policy), "scoring", len(items)):
             verdicts.append(verdict)
             if rows is not None:
                 rows.write(verdict.row())
-    except KeyboardInterrupt:
-        interrupted = True
-    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated))), interrupted
+            if stop.asked:
+                break
+    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated))), stop.asked
 
 
 def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None) -> tuple[Verdicts, bool]:
     """Verdicts on the batch as a whole, or on what was scored before an interruption: that is a batch too."""
     from ..scores import Scores
 
-    parts, interrupted = [], False
-    try:
+    parts = []
+    with _show.Interruption() as stop:
         for _, scores in _show.bar(detector.scorer.stream(items), "scoring", -(-len(items) // detector.model.chunk)):
             parts.append(scores)
-    except KeyboardInterrupt:
-        interrupted = True
-    if not parts:
-        raise KeyboardInterrupt
+            if stop.asked:
+                break
     verdicts = detector.judge_all(Scores.merge(parts), fdr=fdr)
     if rows is not None:
         for verdict in verdicts:
             rows.write(verdict.row())
-    return verdicts, interrupted
+    return verdicts, stop.asked
 
 
 def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) -> None:

@@ -174,7 +174,7 @@ def _decoded(content: bytes, name: str) -> PIL.Image.Image:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise TooLarge(f"{name} has too many pixels: {error}") from error
-    except MemoryError:
+    except MemoryError:  # not the fault of the bytes
         raise
     except Exception as error:  # decoders fail in many ways on damaged bytes; all of them mean the same
         raise UnreadableItem(f"its {len(content)} bytes are damaged or cut short ({error}); get the file again from its source") from error

@@ -12,7 +12,7 @@ import PIL.Image
 
 from ..calibration.depth import Limit
 from ..data import Item, Items, digest
-from ..errors import InvalidSetting, ItemError, NoItems, WrongShape
+from ..errors import InvalidSetting, ItemError, NoItems, TooLarge, WrongShape
 from ..registry import registered
 from . import Modality, Opened
 from ._raster import QUIET, Raster, raster, stored
@@ -86,9 +86,12 @@ class Image(Modality):
             UnreadableItem: no image, damaged, cut short, or of a kind that has no agreed range.
             TooLarge: more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, known before anything is decoded.
         """
-        content = _content(item)
-        image = raster(content, item.name)
-        return Opened(self._values(image), image.vitals(), digest(content))
+        try:
+            content = _content(item)
+            image = raster(content, item.name)
+            return Opened(self._values(image), image.vitals(), digest(content))
+        except MemoryError as error:
+            raise TooLarge(f"{item.name} does not fit in memory; reduce it before it is judged") from error
 
     def picture(self, values: np.ndarray) -> PIL.Image.Image:
         """Values (C, h, w) as an 8-bit picture; beyond [-1, 1] they are clipped, and black where they are no numbers.
@@ -125,7 +128,7 @@ class Image(Modality):
             Limit("finite", 1.0, 1.0, "not finite"),
             *(Limit(side, low[side] / 1.25, high[side] * 1.25, "wrong size") for side in ("width", "height")),
             Limit("bits", low["bits"], high["bits"], "wrong bit depth"),
-            *([Limit("contrast", low["contrast"] / 10, math.inf, "blank")] if low["contrast"] > 0 else []),
+            *([Limit("contrast", low["contrast"] / 10, math.inf, "blank")] if 0 < low["contrast"] < math.inf else []),
             *(Limit(end, 0.0, (high[end] + 1) / 2, "saturated") for end in ("black", "white")),
             Limit("colour", 0.0, max(2 * high["colour"], high["colour"] + 0.1), grey),
         )

@@ -25,8 +25,8 @@ class Space(ABC):
         """Items of a modality, in [-1, 1], to elements of the space."""
 
     @abstractmethod
-    def map_back(self, maps: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *size"]:
-        """A number per element of the space to a number per position of the item; larger stays stranger."""
+    def map_back(self, maps: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *size"]:
+        """A number per element of the space to a number per position of an item of that size; larger stays stranger."""
 
     def config(self) -> dict[str, Any]:
         """The space as plain data for JSON; :func:`space_from` reads it back."""

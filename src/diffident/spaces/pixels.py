@@ -17,7 +17,7 @@ class Pixels(InvertibleSpace):
     """The identity. A map is averaged over channels.
 
     >>> import torch
-    >>> Pixels().map_back(torch.tensor([[[1.0], [3.0]]])).tolist()
+    >>> Pixels().map_back(torch.tensor([[[1.0], [3.0]]]), (1,)).tolist()
     [[2.0]]
     """
 
@@ -27,5 +27,5 @@ class Pixels(InvertibleSpace):
     def decode(self, elements: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         return elements
 
-    def map_back(self, maps: Float[Tensor, "n c *size"]) -> Float[Tensor, "n *size"]:
+    def map_back(self, maps: Float[Tensor, "n c *size"], size: tuple[int, ...]) -> Float[Tensor, "n *size"]:
         return maps.mean(dim=1)

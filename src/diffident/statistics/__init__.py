@@ -34,6 +34,7 @@ class Statistic:
         per_element: whether it gives a map; its number is then the mean over elements.
         world: the known world of ``diffident.testing`` in which its extremes are strange.
         doc: the function's own docstring.
+        version: raised when the same settings give other numbers, so that old calibrations are not compared with new scores.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Statistic:
     per_element: bool = False
     world: str = "gaussian"
     doc: str = field(default="", repr=False)
+    version: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.doc)  # the function's own words, for help()
@@ -102,6 +104,7 @@ def statistic(
     draws: int = 1,
     per_element: bool = False,
     world: str = "gaussian",
+    version: int = 1,
 ) -> Callable[[Callable[..., Tensor]], Statistic]:
     """Make a function of a trajectory a registered :class:`Statistic`, named as the function.
 
@@ -112,7 +115,7 @@ def statistic(
         raise InvalidSetting(f"tail is one of {', '.join(TAILS)}; got {tail!r}")
 
     def make(function: Callable[..., Tensor]) -> Statistic:
-        made = Statistic(function.__name__, function, tail, says, probes, draws, per_element, world, function.__doc__ or "")
+        made = Statistic(function.__name__, function, tail, says, probes, draws, per_element, world, function.__doc__ or "", version)
         return registry.register("statistics", made.name, made)
 
     return make

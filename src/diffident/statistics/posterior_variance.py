@@ -8,11 +8,12 @@ from ..trajectory import Trajectory
 from . import statistic
 
 
-@statistic(tail="upper", says="leaves the model unsure of what it is", probes=(HutchinsonTrace(),), world="modes")
+@statistic(tail="upper", says="leaves the model unsure of what it is", probes=(HutchinsonTrace(draws=8),), world="modes")
 def posterior_variance(trajectory: Trajectory) -> Float[Tensor, "n levels"]:
     """How unsure the model is of what was there: the total variance of x0 given the noisy item, level by level.
 
-    tr Cov[x0 | x_t] = sigma^2 / alpha tr dE[x0|x_t]/dx_t (Miyasawa 1961), with the trace estimated by the probe.
+    tr Cov[x0 | x_t] = sigma^2 / alpha tr dE[x0|x_t]/dx_t (Miyasawa 1961), with the trace estimated by the probe from eight draws: all items
+    share them, and one draw alone may be blind to the direction in which the answer changes.
 
     Trust it between modes, where the answer changes quickly. In one Gaussian it is the same for every item and says
     nothing. At alpha = 0 there is no trace to scale: leave that level out of the walk.

@@ -29,14 +29,14 @@ def _each_item_is_encoded_alone(space: Space) -> None:
 
 
 def _maps_come_back_in_the_items_geometry(space: Space) -> None:
-    found = space.map_back(space.encode(_pictures()).abs())
+    found = space.map_back(space.encode(_pictures()).abs(), (9, 7))
     demand(tuple(found.shape) == (3, 9, 7), f"{name(space)} brings maps of 9 x 7 items back as {tuple(found.shape[1:])}")
 
 
 def _strangeness_stays_where_it_was(space: Space) -> None:
     marked = torch.zeros(1, 3, 8, 8)
     marked[..., 6, 1] = 1.0
-    found = space.map_back((space.encode(marked) - space.encode(torch.zeros_like(marked))).abs())[0]
+    found = space.map_back((space.encode(marked) - space.encode(torch.zeros_like(marked))).abs(), (8, 8))[0]
     row, column = divmod(int(found.argmax()), found.shape[1])
     demand(abs(row - 6) <= 4 and abs(column - 1) <= 4, f"{name(space)} maps a mark at (6, 1) back to ({row}, {column})")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..denoiser import Denoiser, StoredDenoiser
 from ..probes import Probe
 from ..trajectory import Look
-from ..walks import Encode, Walk, walk_from
+from ..walks import Walk, walk_from
 from .promise import close, demand, name
 from .worlds import gaussian_world, modes_world
 
@@ -32,14 +32,14 @@ def _the_record_is_what_was_asked(walk: Walk) -> None:
     world = gaussian_world()
     film = walk(world.denoiser, world.ordinary[:4])
     answers = torch.stack([world.denoiser(x, a.item(), s.item()) for x, a, s in zip(film.x, film.alpha, film.sigma, strict=True)])
-    clipped = answers.clamp(-1, 1) if isinstance(walk, Encode) and walk.clip else answers
-    close(film.denoised, clipped, 1e-9, f"the answers recorded by {walk}")
+    answers = walk.answer(answers)
+    close(film.denoised, answers, 1e-9, f"the answers recorded by {walk}")
 
 
 def _an_item_is_walked_alone_as_in_company(walk: Walk) -> None:
-    world = gaussian_world()
-    together, alone = walk(world.denoiser, world.ordinary[:4]), walk(world.denoiser, world.ordinary[:1])
-    close(alone.x, together.x[:, :1], 1e-9, f"{walk}, an item alone")
+    for world in (gaussian_world(), gaussian_world((5,))):
+        together, alone = walk(world.denoiser, world.ordinary[:4]), walk(world.denoiser, world.ordinary[:1])
+        close(alone.x, together.x[:, :1], 1e-9, f"{walk}, an item alone")
 
 
 def _it_repeats_itself_and_leaves_items_alone(walk: Walk) -> None:
@@ -106,7 +106,7 @@ def _an_item_is_answered_alone_as_in_company(denoiser: Denoiser, shape: tuple[in
 
 def _it_comes_back_from_its_tensors(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
     if isinstance(denoiser, StoredDenoiser):
-        again = type(denoiser).made_of({name: tensor.clone() for name, tensor in denoiser.tensors().items()})
+        again = type(denoiser).made_of(json.loads(json.dumps(denoiser.config())), {key: tensor.clone() for key, tensor in denoiser.tensors().items()})
         x = _seen(denoiser, shape)
         demand(torch.equal(again(x, 0.7, 0.7), denoiser(x, 0.7, 0.7)), f"{name(denoiser)} answers differently once it is made of its tensors again")
 
