@@ -241,7 +241,7 @@ def test_help_is_as_the_page_says_and_does_not_wait_for_torch() -> None:
 
 
 SAYS = {
-    "first_decision": r"At most 1 % of good items .*flag: 27\n.*stranger than 99 of 99 references",
+    "first_decision": r"At most 1 % of good items .*flag: 24\n.*stranger than 99 of 99 references",
     "own_scores": r"flag: +10, of them strange: 10\n.*10 called, 0 of them good",
     "batch_with_fdr": r"fdr 0\.1: 29 flagged, 0 of them good\n.*fdr 0\.005: cannot bound false discoveries",
 }

@@ -134,7 +134,7 @@ def test_a_recipe_with_probes_and_vectors_names_its_columns(model: Model) -> Non
     mixed = Recipe("mixed", (Reading(Renoise(), "posterior_variance"), Reading(Renoise(), "residual"), Reading(Clean(), "path_energy", name="clean energy")))
     scores = dd.Scorer(model, mixed)(pictures(3, 6))
     assert scores.columns == ("posterior_variance[1]", "posterior_variance[2]", "posterior_variance[3]", "residual", "clean energy")
-    assert mixed.cost.products == 3
+    assert mixed.cost.products == 24
 
 
 def test_the_map_points_at_the_mark(model: Model) -> None:
