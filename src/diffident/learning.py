@@ -89,9 +89,9 @@ def train(
 ) -> Model:
     """Learn what is ordinary from known-good items.
 
-    With ``out``, part of the items is held out to calibrate, and the folder holds a detector that is ready:
-    ``Detector.load(out)``. Without, all items are learned from, and the model returned still wants ``Detector.fit`` on
-    others.
+    Items that cannot be read, and copies of others, are left out. With ``out``, part of the items is held out to
+    calibrate, and the folder holds a detector that is ready: ``Detector.load(out)``. Without, all items are learned
+    from, and the model returned still wants ``Detector.fit`` on others.
 
     Args:
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels).
@@ -143,17 +143,19 @@ def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
     items = Items.open(source)
     kind: Modality = registry.find("modalities", how.modality).learn(items, size=how.size, channels=how.channels)  # type: ignore[attr-defined]
-    good, bad = [], []
+    good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
             one = kind.open(item)
         except ItemError as refusal:
             bad.append((item.name, str(refusal)))
             continue
-        if np.isfinite(one.values).all():
-            good.append((item, one))
-        else:
+        if not np.isfinite(one.values).all():
             bad.append((item.name, "not finite: some of its values are NaN or infinite"))
+        elif first.setdefault(one.digest, item.name) != item.name:
+            bad.append((item.name, f"a copy of {first[one.digest]}, to the byte: it would count twice"))
+        else:
+            good.append((item, one))
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
