@@ -141,6 +141,18 @@ def test_training_leaves_bad_items_out_and_names_them(tmp_path: Path, capsys: py
     assert "left out: " in err and said["trained"] + said["references"] >= 60
 
 
+def test_a_change_of_size_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", FASHION / "good", "-o", tmp_path / "m", "--size", "14x20") == 0
+    assert "pictures of 28x28 are brought to 14x20; --size keeps more detail" in capsys.readouterr().out
+
+
+def test_what_was_not_decided_is_told_with_reasons(boots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad_items(tmp_path / "items")
+    assert run("score", boots, tmp_path / "items") == 0
+    told = capsys.readouterr().out
+    assert "abstained: " in told and "2 wrong size" in told and "unreadable: bomb.png, dangling.png, empty.png and 3 more" in told
+
+
 def test_copies_are_learned_from_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "items").mkdir()
     for i, path in enumerate(sorted((FASHION / "good").glob("*.png"))[:60]):

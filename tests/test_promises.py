@@ -153,6 +153,11 @@ def test_a_saved_detector_gives_the_same_verdicts(detector: dd.Detector, tmp_pat
     assert dd.load(tmp_path / "m").fingerprint == detector.model.fingerprint
 
 
+def test_a_detector_is_shown_in_one_line(model: Model, detector: dd.Detector) -> None:
+    assert repr(detector) == "Detector('model', 'reconstruction', 99 references, Policy(flag=0.01, abstain=None))"
+    assert repr(dd.Detector(model)) == "Detector('model', 'reconstruction', not calibrated)"
+
+
 def test_scores_kept_on_disk_are_judged_again_at_another_level(detector: dd.Detector, tmp_path: Path) -> None:
     scores = detector.scorer(pictures(20, 9, level=0.6))
     scores.save(tmp_path / "scores.safetensors")

@@ -98,6 +98,10 @@ class Detector:
         depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
         return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth)
 
+    def __repr__(self) -> str:
+        known = "not calibrated" if self.calibration is None else f"{len(self.calibration)} references, {self.settled()}"
+        return f"Detector({self.model.name!r}, {recipe(self.recipe).name!r}, {known})"
+
     def judge(self, source: Any, policy: Policy | None = None) -> Iterator[tuple[Item, Verdict]]:
         """Each item with its verdict, as they come; the same alone, in any order and in any company.
 

@@ -104,6 +104,16 @@ def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) ->
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
     }
     lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]
+    lines[1:1] = _declined(verdicts)
     lines += ["", "the strangest:", *(f"  {v.name}  {v}\n      {v.because}" for v in first)] if first else []
     lines += ["", f"rows written to {out}"] if out else []
     _show.summary(facts, as_json, lines)
+
+
+def _declined(verdicts: Verdicts, most: int = 3) -> list[str]:
+    """Why items were not decided about, in a line each: how often which reason, and the names of the unreadable."""
+    reasons = Counter(verdict.reason.split(":")[0] for verdict in verdicts if verdict.decision == "abstain")
+    lines = ["abstained: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())] if reasons else []
+    names = [verdict.name for verdict in verdicts if verdict.decision == "unreadable"]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return lines + (["unreadable: " + ", ".join(names[:most]) + more] if names else [])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import _show
+
+if TYPE_CHECKING:
+    from ..detector import Detector
 
 
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
@@ -66,7 +71,18 @@ def command(
         as_json,
         [
             f"learned from {len(detector.model.seen)} items, calibrated on {count}, written to {out}",
+            *_resized(detector),
             promise,
             f"next: diffident score {out} ITEMS -o scores.csv",
         ],
     )
+
+
+def _resized(detector: Detector) -> list[str]:
+    """A line when pictures are brought to another size: what is smaller than a pixel then is lost."""
+    sizes = {(int(vitals["height"]), int(vitals["width"])) for vitals in detector.calibrated.references.vitals}
+    height, width = detector.model.modality.shape[1:]
+    if sizes == {(height, width)}:
+        return []
+    had = "{}x{}".format(*sizes.pop()) if len(sizes) == 1 else f"{len(sizes)} different sizes"
+    return [f"pictures of {had} are brought to {height}x{width}; --size keeps more detail"]
