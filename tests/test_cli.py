@@ -141,6 +141,11 @@ def test_training_leaves_bad_items_out_and_names_them(tmp_path: Path, capsys: py
     assert "left out: " in err and said["trained"] + said["references"] >= 60
 
 
+def test_the_folder_one_is_in_is_a_folder_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FASHION / "good")
+    assert run("train", ".", "-o", tmp_path / "m") == 0
+
+
 def test_a_change_of_size_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", FASHION / "good", "-o", tmp_path / "m", "--size", "14x20") == 0
     assert "pictures of 28x28 are brought to 14x20; --size keeps more detail" in capsys.readouterr().out

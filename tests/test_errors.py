@@ -24,7 +24,6 @@ from diffident.modalities.image import Image
 from diffident.probes import HutchinsonTrace
 from diffident.recipes import Reading, Recipe
 from diffident.testing import checks
-from diffident.trajectory import Trajectory
 from diffident.walks import Clean, Renoise, walk_from
 
 
@@ -75,6 +74,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "setting of a walk": (errors.InvalidSetting, "cannot be made of", lambda f, t: walk_from({"name": "clean", "speed": 3})),
     "two readings of one name": (errors.InvalidSetting, "name them apart", lambda f, t: Recipe("r", (Reading(Clean(), "landing"),) * 2)),
     "too few draws": (errors.InvalidSetting, "noise draws", lambda f, t: Recipe("r", (Reading(Clean(), "needs_two"),))),
+    "two probes of one name": (errors.InvalidSetting, "different probes of one name", lambda f, t: _asked(f, _two_traces())),
     "unreadable": (errors.UnreadableItem, "no image", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, b"words")))),
     "too large": (errors.TooLarge, "pixels", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, _bomb())))),
     "no items": (errors.NoItems, "give a folder", lambda f, t: Items.open(t)),
@@ -140,6 +140,14 @@ def _probed_in_inference() -> None:
         Clean()(bank, torch.eye(3), [HutchinsonTrace()])
 
 
+def _asked(folder: Path, recipe: Recipe) -> dd.Scores:
+    return dd.Scorer(dd.load(folder), recipe)(pictures(2))
+
+
+def _two_traces() -> Recipe:
+    return Recipe("r", (Reading(Clean(), "posterior_variance"), Reading(Clean(), "one_trace")))
+
+
 def _file(place: Path, content: bytes) -> Path:
     (place / "a file").write_bytes(content)
     return place / "a file"
@@ -167,25 +175,20 @@ def _other_recipe(manifest: dict) -> None:
     manifest["detector"]["recipe"] = registry.find("recipes", "diffpath-1d").config()
 
 
-@statistics.statistic(tail="upper", says="is odd", draws=2)
-def needs_two(trajectory: Trajectory) -> torch.Tensor:
-    """For the test of draws only."""
-    return trajectory.eps.flatten(2).mean((0, 2))
-
-
-registry._things.pop(("statistics", "needs_two"))
+#: statistics that are registered for these tests only
+MADE_UP = {
+    "needs_two": statistics.Statistic("needs_two", lambda film: film.eps, "upper", "is odd", draws=2),
+    "one_trace": statistics.Statistic("one_trace", lambda film: film.columns["trace"].T, "upper", "is odd", probes=(HutchinsonTrace(draws=1),)),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_refusal_says_what_is_the_case_and_what_to_do(case: str, folder: Path, tmp_path: Path) -> None:
+def test_every_refusal_says_what_is_the_case_and_what_to_do(case: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, words, come_to_it = CASES[case]
-    if case == "too few draws":
-        registry._things["statistics", "needs_two"] = needs_two
-    try:
-        with pytest.raises(errors.DiffidentError) as refusal:
-            come_to_it(folder, tmp_path)
-    finally:
-        registry._things.pop(("statistics", "needs_two"), None)
+    for name, made_up in MADE_UP.items():
+        monkeypatch.setitem(registry._things, ("statistics", name), made_up)
+    with pytest.raises(errors.DiffidentError) as refusal:
+        come_to_it(folder, tmp_path)
     assert refusal.type is kind, refusal.value
     assert words in str(refusal.value)
 

@@ -107,6 +107,8 @@ class Items(Sequence[Item]):
         """
         if isinstance(source, Items):
             found = source
+        elif isinstance(source, str) and not source.strip():  # as a path it would be this very folder
+            raise NoItems("no items: the path given is empty; for the folder you are in give a dot")
         elif isinstance(source, str | os.PathLike):
             found = Items(tuple(_at(Path(source))))
         elif isinstance(source, np.ndarray):
@@ -138,8 +140,6 @@ class Items(Sequence[Item]):
 
 def _at(path: Path) -> Iterator[Item]:
     """The items of a path that must exist."""
-    if not path.parts:
-        raise NoItems("no items: the path given is empty; for this very folder give ./ with its name")
     if not os.path.lexists(path):
         raise NoItems(f"no items at {_text(str(path))}: it does not exist or may not be looked at; check the path")
     if path.is_dir():

@@ -152,9 +152,10 @@ def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[
             continue
         if not np.isfinite(one.values).all():
             bad.append((item.name, "not finite: some of its values are NaN or infinite"))
-        elif first.setdefault(one.digest, item.name) != item.name:
+        elif one.digest in first:
             bad.append((item.name, f"a copy of {first[one.digest]}, to the byte: it would count twice"))
         else:
+            first[one.digest] = item.name
             good.append((item, one))
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")

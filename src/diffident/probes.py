@@ -62,6 +62,10 @@ class HutchinsonTrace(Probe):
     sigma^2 / alpha times the trace is the total posterior variance of x0, the model's own uncertainty. The estimate is
     unbiased; for symmetric J its variance is 2 (||J||_F^2 - sum J_ii^2) / draws. Column ``trace``, (n,), no unit.
     Cost: one Jacobian product per draw.
+
+    Raises:
+        InvalidSetting: no draws.
+        NoGradient: when asked of a denoiser whose answers carry no gradient.
     """
 
     draws: int = 1

@@ -6,9 +6,12 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ..detector import Detector
 
 
 def bar(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
@@ -21,6 +24,13 @@ def bar(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
 def summary(facts: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
     """One JSON object on standard output, or the same for people."""
     click.echo(json.dumps(facts, ensure_ascii=True, allow_nan=False) if as_json else "\n".join(lines))
+
+
+def calibrated(detector: Detector, out: str, left_out: int) -> dict[str, Any]:
+    """What a verb that calibrates tells, for people and machines."""
+    policy, references = detector.settled(), len(detector.calibrated)
+    facts = {"model": out, "references": references, "left_out": left_out, "flag": policy.flag}
+    return {**facts, "fingerprint": detector.scorer.fingerprint, "promise": policy.promise(references)}
 
 
 def left_out(items: Sequence[tuple[str, str]], most: int = 5) -> None:

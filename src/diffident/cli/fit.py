@@ -34,13 +34,5 @@ def command(model: str, items: str, out: str | None, recipe: str | None, flag: f
     detector.save(target)
     unread = [(name, problem) for scores in parts for name, problem in zip(scores.names, scores.problems, strict=True) if problem]
     _show.left_out(unread)
-    count, promise = len(detector.calibrated), detector.settled().promise(len(detector.calibrated))
-    facts = {
-        "model": str(target),
-        "references": count,
-        "left_out": len(unread),
-        "flag": detector.settled().flag,
-        "fingerprint": detector.scorer.fingerprint,
-        "promise": promise,
-    }
-    _show.summary(facts, as_json, [f"calibrated on {count} items, written to {target}", promise])
+    facts = _show.calibrated(detector, str(target), len(unread))
+    _show.summary(facts, as_json, [f"calibrated on {facts['references']} items, written to {target}", facts["promise"]])

@@ -42,7 +42,7 @@ def command(
     """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
 
     The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
-    read are left out and named.
+    read, and copies of others, are left out and named.
     """
     wanted = _show.size(size)
 
@@ -56,26 +56,14 @@ def command(
     detector = learned.detector
     detector.save(target)
     _show.left_out(learned.left_out)
-    count, promise = len(detector.calibrated), detector.settled().promise(len(detector.calibrated))
-    facts = {
-        "model": out,
-        "trained": len(detector.model.seen),
-        "references": count,
-        "left_out": len(learned.left_out),
-        "flag": detector.settled().flag,
-        "fingerprint": detector.scorer.fingerprint,
-        "promise": promise,
-    }
-    _show.summary(
-        facts,
-        as_json,
-        [
-            f"learned from {len(detector.model.seen)} items, calibrated on {count}, written to {out}",
-            *_resized(detector),
-            promise,
-            f"next: diffident score {out} ITEMS -o scores.csv",
-        ],
-    )
+    facts = {"trained": len(detector.model.seen), **_show.calibrated(detector, out, len(learned.left_out))}
+    lines = [
+        f"learned from {facts['trained']} items, calibrated on {facts['references']}, written to {out}",
+        *_resized(detector),
+        facts["promise"],
+        f"next: diffident score {out} ITEMS -o scores.csv",
+    ]
+    _show.summary(facts, as_json, lines)
 
 
 def _resized(detector: Detector) -> list[str]:
