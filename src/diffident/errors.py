@@ -21,7 +21,11 @@ DiffidentError
 ├─ ModelError
 │  ├─ NotAModel         a folder that holds no model
 │  ├─ DamagedModel      a file is missing, cut or altered
-│  └─ NewerFormat       written by a later version of Diffident
+│  ├─ NewerFormat       written by a later version of Diffident
+│  └─ DifferentAnswers  this machine does not answer as the one that made it
+├─ TrainingError
+│  ├─ ForeignCheckpoint a checkpoint of another run, or none that can be read
+│  └─ Diverged          the loss is no longer a number
 ├─ OutputError          a result could not be written: unwritable, full disk, in the way
 └─ ContractBroken       a statistic, walk, space or modality breaks a promise (diffident.testing)
 """
@@ -115,6 +119,22 @@ class DamagedModel(ModelError):
 
 class NewerFormat(ModelError):
     """The folder was written by a later version of Diffident."""
+
+
+class DifferentAnswers(ModelError):
+    """On this machine, in this precision, a model does not answer as it did where it was made; the message gives the numbers."""
+
+
+class TrainingError(DiffidentError):
+    """Training cannot begin, or cannot go on."""
+
+
+class ForeignCheckpoint(TrainingError):
+    """The checkpoint found belongs to another run, or cannot be read."""
+
+
+class Diverged(TrainingError):
+    """The loss is no longer a finite number."""
 
 
 class OutputError(DiffidentError):

@@ -31,6 +31,24 @@ def signs(shape: tuple[int, ...], purpose: str, *numbers: int) -> Tensor:
     return torch.from_numpy(_stream(purpose, numbers).integers(0, 2, shape).astype(np.float32) * 2 - 1)
 
 
+def uniform(shape: tuple[int, ...], purpose: str, *numbers: int) -> Tensor:
+    """Independent numbers in [0, 1) (*shape), float32.
+
+    >>> bool((uniform((8,), "example", 7) < 1).all())
+    True
+    """
+    return torch.from_numpy(_stream(purpose, numbers).random(shape, dtype=np.float32))
+
+
+def order(count: int, purpose: str, *numbers: int) -> Tensor:
+    """The numbers below ``count`` in random order, (count,) int64.
+
+    >>> sorted(order(4, "example", 7).tolist())
+    [0, 1, 2, 3]
+    """
+    return torch.from_numpy(_stream(purpose, numbers).permutation(count))
+
+
 def _stream(purpose: str, numbers: tuple[int, ...]) -> np.random.Generator:
     words = [zlib.crc32(purpose.encode()), *(number % 2**64 for number in numbers)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
