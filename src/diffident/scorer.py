@@ -99,9 +99,9 @@ class Scorer:
         return self._maps(opened, self._films(opened), mapped)[0]
 
     @property
-    def _mapped(self) -> list[Reading]:
+    def _mapped(self) -> tuple[Reading, ...]:
         """The readings that have a map."""
-        mapped = [reading for reading in self.asked.readings if reading.of.per_element]
+        mapped = self.asked.mapped
         if not mapped:
             raise NotPerElement(
                 f"the recipe {self.asked.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
