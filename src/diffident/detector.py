@@ -144,7 +144,8 @@ class Detector:
             )
         self.policy.resolve(len(known))
         depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
-        shown = (gallery or self.gallery).among(frozenset(known.digests)) if gallery or self.gallery else None
+        looked_at = gallery or self.gallery
+        shown = looked_at.among(frozenset(known.digests)) if looked_at else None
         return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth, gallery=shown)
 
     def __repr__(self) -> str:

@@ -98,6 +98,14 @@ class Scorer:
         mapped, opened = self._mapped, [self.model.modality.open(Items.single(item)[0])]
         return self._maps(opened, self._films(opened), mapped)[0]
 
+    def require_maps(self) -> None:
+        """Refuse, before the work, a recipe that has no map.
+
+        Raises:
+            NotPerElement: the recipe has no reading per element.
+        """
+        self._mapped  # noqa: B018 - asked for its refusal
+
     @property
     def _mapped(self) -> tuple[Reading, ...]:
         """The readings that have a map."""
