@@ -31,6 +31,23 @@ Films = Mapping[Walk, Trajectory]
 
 
 @dataclass(frozen=True, eq=False)
+class Examined:
+    """One item with everything that the model answered about it.
+
+    Attributes:
+        opened: the item as the model took it.
+        scores: its row.
+        films: a trajectory of this one item for each different walk.
+        map: where it is strange; None if the recipe has no map.
+    """
+
+    opened: Opened
+    scores: Scores
+    films: Films
+    map: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """Asks a model what a recipe wants to know, a chunk at a time.
 
@@ -97,6 +114,18 @@ class Scorer:
         """
         mapped, opened = self._mapped, [self.model.modality.open(Items.single(item)[0])]
         return self._maps(opened, self._films(opened), mapped)[0]
+
+    def examine(self, item: Any) -> Examined:
+        """One item with everything that the model answered, for people to look at; asked once, and its row is as in any company.
+
+        Raises:
+            ItemError: the item cannot be read.
+        """
+        part = Items.single(item)
+        opened = [self.model.modality.open(part[0])]
+        films, mapped = self._films(opened), self.asked.mapped
+        where = self._maps(opened, films, mapped)[0] if mapped else None
+        return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where)
 
     def require_maps(self) -> None:
         """Refuse, before the work, a recipe that has no map.

@@ -75,9 +75,7 @@ def command(
             verdicts, interrupted = _one_by_one(detector, opened, policy, rows, looking)
         else:
             verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows, looking)
-    asked = f"Flag at p <= {policy.flag:g}" + (f", abstain up to {policy.abstain:g}." if policy.abstain else ".") if fdr is None else _of_batch(fdr)
-    level = (policy.flag or 0.0) if fdr is None else math.nan
-    looking.report(verdicts, asked, level, items, f"Interrupted: {len(verdicts)} of {len(opened)} items were judged." if interrupted else "")
+    looking.report(verdicts, policy, fdr, items, f"Interrupted: {len(verdicts)} of {len(opened)} items were judged." if interrupted else "")
     _tell(verdicts, {"rows": out, "report": report, "maps": maps}, strangest, as_json)
     if interrupted:
         raise KeyboardInterrupt
@@ -105,11 +103,12 @@ class Looking:
             self.folder.add(item, verdict)
         return replace(verdict, map=None)
 
-    def report(self, verdicts: Verdicts, asked: str, level: float, source: str, note: str) -> None:
+    def report(self, verdicts: Verdicts, policy: Policy, fdr: float | None, source: str, note: str) -> None:
         """Write the page, if one is wanted."""
-        from ..report.page import findings, page, write
+        from ..report.page import asked_of, asked_of_batch, findings, page, write
 
         if self.page is not None and self.album is not None:
+            asked, level = (asked_of(policy), policy.flag or 0.0) if fdr is None else (asked_of_batch(fdr), math.nan)
             write(self.page, page(findings(self.detector, verdicts, self.album, asked, level, source, note)).encode())
 
 
@@ -121,10 +120,6 @@ def _looking(detector: Detector, items: str, strangest: int, report: str | None,
 
     page = writable(report) if report else None
     return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None)
-
-
-def _of_batch(fdr: float) -> str:
-    return f"Decide about the batch as a whole: of the items flagged, at most {100 * fdr:.3g} % should be good on average."
 
 
 def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWriter | None, looking: Looking) -> tuple[Verdicts, bool]:

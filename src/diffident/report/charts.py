@@ -24,7 +24,7 @@ def histogram(p: Sequence[float], level: float, references: int) -> str:
     counts = np.histogram(np.asarray(p), bins=BARS, range=(0, 1 + 1e-9))[0]
     top, flat = max(int(counts.max()), 1), len(p) / BARS
     scale = (HEIGHT - BELOW - ABOVE) / max(top, flat)
-    floor, step = HEIGHT - BELOW, (WIDTH - LEFT - 8) / BARS
+    floor, step = float(HEIGHT - BELOW), (WIDTH - LEFT - 8) / BARS
     bars = "".join(_bar(i, int(count), floor, step, scale) for i, count in enumerate(counts))
     axis = "".join(_tick(x, LEFT + x * BARS * step, floor) for x in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
     high = f'<text x="{LEFT - 8}" y="{floor - top * scale + 4:.1f}" text-anchor="end">{top}</text><text x="{LEFT - 8}" y="{floor}" text-anchor="end">0</text>'

@@ -9,17 +9,18 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ..detector import Detector
 from ..errors import InvalidSetting, OutputError
 from ..modalities import Modality
 from ..recipes import recipe as recipe_of
-from ..verdict import Verdict, Verdicts
+from ..verdict import Policy, Verdict, Verdicts
 from .album import Album, Shown
 from .charts import histogram
 from .colours import Scale, scale_of
@@ -68,6 +69,43 @@ def findings(detector: Detector, verdicts: Verdicts, album: Album, asked: str, l
     shown_, declined = album.strangest(verdicts), album.declined(verdicts)
     facts = {**facts_of(detector), "items": source, "judged": f"{len(verdicts)}, on {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
     return Findings(verdicts, asked, level, shown_, declined, detector.model.modality, scale_of(detector), facts, note)
+
+
+def report(detector: Detector, source: Any, path: str | Path, policy: Policy | None = None, strangest: int = 12) -> Verdicts:
+    """Judge all items of a source and write one self-contained HTML page about it.
+
+    Args:
+        detector: calibrated.
+        source: a folder, a path, a list, an array.
+        path: of the page, ending in .html.
+        policy: instead of the detector's own.
+        strangest: how many of the strangest to show.
+
+    Returns:
+        the verdicts, in the order of the items.
+
+    Raises:
+        InvalidSetting, OutputError: the page could not be written there; told before the work where it can be.
+        what :meth:`Detector.judge` raises.
+    """
+    target, settled, album, verdicts = writable(path), detector.settled(policy), Album(detector, strangest), []
+    for item, verdict in detector.judge(source, settled, maps=bool(detector.scorer.asked.mapped)):
+        album.add(item, verdict)
+        verdicts.append(replace(verdict, map=None))
+    judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), settled.promise(len(detector.calibrated)))
+    named = str(source) if isinstance(source, str | Path) else f"{len(verdicts)} items"
+    write(target, page(findings(detector, judged, album, asked_of(settled), settled.flag or 0.0, named)).encode())
+    return judged
+
+
+def asked_of(policy: Policy) -> str:
+    """What a settled policy asks, in words."""
+    return f"Flag at p <= {policy.flag:g}" + (f", abstain above that and up to {policy.abstain:g}." if policy.abstain else ".")
+
+
+def asked_of_batch(fdr: float) -> str:
+    """What a bound on false discoveries asks, in words."""
+    return f"Decide about the batch as a whole: of the items flagged, at most {100 * fdr:.3g} % should be good on average."
 
 
 def facts_of(detector: Detector) -> dict[str, str]:
