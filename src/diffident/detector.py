@@ -15,7 +15,7 @@ from .calibration import Calibration
 from .calibration.depth import Depth
 from .calibration.strangeness import combiner
 from .data import Item, Items
-from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining, WrongShape
+from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining
 from .folder import read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen
 from .model import Model
@@ -267,7 +267,7 @@ class Detector:
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
             kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
             return Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)
-        except (KeyError, TypeError, WrongShape) as error:
+        except (KeyError, TypeError) as error:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
         except ForeignScores as error:
             raise ForeignScores(f"{folder} holds a calibration of another model or recipe: {error}") from error

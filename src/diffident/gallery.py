@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InvalidSetting, WrongShape
+from .errors import DamagedModel, InvalidSetting, WrongShape
 
 #: How many are kept unless another number is asked for.
 KEEP = 64
@@ -106,13 +106,20 @@ class Gallery:
 
     @staticmethod
     def load(path: Path) -> Gallery:
-        """Read what :meth:`save` wrote."""
-        from safetensors import safe_open
+        """Read what :meth:`save` wrote.
 
-        with safe_open(str(path), framework="numpy") as file:
-            facts, pictures = json.loads(file.metadata()["gallery"]), file.get_tensor("pictures")
-        levels = {name: math.nan if facts[name] is None else float(facts[name]) for name in ("ordinary", "highest")}
-        return Gallery(tuple(facts["names"]), tuple(facts["digests"]), pictures, facts["fingerprint"], **levels)
+        Raises:
+            DamagedModel: the file does not hold known-good pictures.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                facts, pictures = json.loads(file.metadata()["gallery"]), file.get_tensor("pictures")
+            levels = {name: math.nan if facts[name] is None else float(facts[name]) for name in ("ordinary", "highest")}
+            return Gallery(tuple(facts["names"]), tuple(facts["digests"]), pictures, facts["fingerprint"], **levels)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, WrongShape) as error:
+            raise DamagedModel(f"{path} does not hold known-good pictures ({type(error).__name__}: {error}); fit the detector again") from error
 
 
 def chosen(n: int, keep: int) -> frozenset[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data import Item
 from ..detector import Detector
-from ..errors import InvalidSetting, ItemError, OutputError
+from ..errors import InvalidSetting, ItemError, NotCalibrated, OutputError
 from ..verdict import Verdict
 from .colours import Scale, scale_of
 from .page import write
@@ -29,12 +29,14 @@ class MapFolder:
 
     Raises:
         NotPerElement: the recipe has no map.
+        NotCalibrated: there are no known-good items to set the colours by.
         InvalidSetting: the folder lies in the items' folder.
         OutputError: it cannot be made.
     """
 
     def __init__(self, folder: str | Path, detector: Detector, source: str | Path) -> None:
         detector.scorer.require_maps()
+        self.scale = _scale(detector)
         self.place, self._detector, self._taken = Path(folder).resolve(), detector, set[str]()
         if self.place.is_relative_to(Path(source).resolve()):
             raise InvalidSetting(f"cannot write maps to {self.place}: it lies in {source}, so that they would be items next time; choose another place")
@@ -44,14 +46,6 @@ class MapFolder:
             raise OutputError(f"cannot write maps to {self.place}: {error.strerror or error}; choose another place") from error
         if not os.access(self.place, os.W_OK):
             raise OutputError(f"cannot write maps to {self.place}: it is not writable; choose another place")
-
-    @property
-    def scale(self) -> Scale:
-        """Of the colours of every map in the folder."""
-        found = scale_of(self._detector)
-        if found is None:
-            raise InvalidSetting("maps need known-good items to give their colours a meaning; calibrate the detector first: diffident fit MODEL KNOWN_GOOD")
-        return found
 
     def add(self, item: Item, verdict: Verdict) -> None:
         """Write the map of an item; nothing for one that was not read.
@@ -82,6 +76,13 @@ class MapFolder:
             free = f"{name} ({count})"
         self._taken.add(f"{free}.png".casefold())
         return f"{free}.png"
+
+
+def _scale(detector: Detector) -> Scale:
+    found = scale_of(detector)
+    if found is None:
+        raise NotCalibrated("the colours of maps are set by known-good items, and this detector has seen none; calibrate it: diffident fit MODEL KNOWN_GOOD")
+    return found
 
 
 def inside(name: str) -> str:
