@@ -40,7 +40,8 @@ def _caption(counts: np.ndarray, flat: float, level: float, references: int) -> 
     steps = f" With {references} references p comes in steps of {1 / (references + 1):.2g}." if references < needed(1 / BARS) * 10 else ""
     return (
         f"{shaded}If every item were good, the bars would be level at the dashed line, give or take chance; a tall first bar "
-        f"({int(counts[0])} items where {flat:.3g} would stand) is what strange items look like.{steps}"
+        f"({int(counts[0])} items where {flat:.3g} would stand) is what strange items look like. If instead most p-values are small, look first whether "
+        f"the good items themselves have changed.{steps}"
     )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..detector import Detector
 
-#: From dark violet over red to light yellow: lightness, hue in degrees, and one chroma that every screen can show.
-LIGHTNESS, HUE, CHROMA = (0.42, 0.93), (-60.0, 105.0), 0.14
+#: From magenta over red to light yellow: lightness, hue in degrees, and one chroma that every screen can show.
+LIGHTNESS, HUE, CHROMA = (0.52, 0.93), (-30.0, 105.0), 0.14
 
 #: How much of the picture the faintest and the strongest colour cover.
-COVER = (0.45, 0.9)
+COVER = (0.55, 0.9)
 
 FROM_KEPT = (
     "The same colours mean the same everywhere. They are set by the maps of {} known-good pictures: uncoloured is where 99 of 100 of their "

@@ -16,7 +16,7 @@ from .sheet import below, beside, captioned, framed, words
 from .strip import strip
 
 #: The longer side of a picture of the item, and the width of the words.
-SIDE, WIDTH = 224, 720
+SIDE, WIDTH = 256, 800
 
 NO_P = "no p-value: this detector has seen no known-good items; calibrate it with: diffident fit MODEL KNOWN_GOOD"
 

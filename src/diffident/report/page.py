@@ -27,7 +27,7 @@ from .colours import Scale, scale_of
 from .pictures import Picture, data_uri, legend, overlaid, shown, sized
 
 #: Decisions in the order in which they want attention, with the word for many of them.
-DECISIONS = {"flag": "flagged", "abstain": "declined", "unreadable": "unreadable", "accept": "accepted"}
+DECISIONS = {"flag": "flagged", "abstain": "abstained from", "unreadable": "unreadable", "accept": "accepted"}
 
 CAUTION = "Flagged is not faulty: it means stranger than good items are. Accepted is not flawless: nothing is promised about what is missed."
 
@@ -35,6 +35,9 @@ META = ('charset="utf-8"', 'name="viewport" content="width=device-width, initial
 
 #: Pictures longer than this are reduced; the table of items is folded up if it is longer.
 SIDE, LONG = 256, 60
+
+#: Pictures up to this are shown pixel by pixel; larger ones are smoothed, or thin marks would fall between the screen's pixels.
+SMALL = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +232,7 @@ def _legend(found: Findings) -> str:
     if found.scale is None:
         return "<p>This recipe reads one number per item and cannot say where an item is strange, so no maps are shown.</p>\n"
     scale = found.scale
-    picture = f'<img alt="Colours from dark violet (least) to light yellow (most)" src="{data_uri(legend(scale))}" width="256" height="12">'
+    picture = f'<img alt="Colours from magenta (least) to light yellow (most)" src="{data_uri(legend(scale))}" width="256" height="12">'
     ends = f"<div><span>{_number(scale.low)}</span><span>{_number(scale.high)} and more</span></div>"
     return f'<figure class="legend">{picture}{ends}<figcaption>{_text(scale.says)}</figcaption></figure>\n'
 
@@ -264,9 +267,9 @@ def _pictures(one: Shown, found: Findings) -> str:
 
 def _figure(picture: Picture, alt: str, words: str) -> str:
     kept = picture if max(picture.size) <= SIDE else sized(picture, SIDE)
-    return (
-        f'<figure><img alt="{_text(alt)}" src="{data_uri(kept)}" width="{kept.width}" height="{kept.height}"><figcaption>{_text(words)}</figcaption></figure>'
-    )
+    fine = ' class="small"' if max(kept.size) <= SMALL else ""
+    drawn = f'<img{fine} alt="{_text(alt)}" src="{data_uri(kept)}" width="{kept.width}" height="{kept.height}">'
+    return f"<figure>{drawn}<figcaption>{_text(words)}</figcaption></figure>"
 
 
 def _evidence(verdict: Verdict) -> str:

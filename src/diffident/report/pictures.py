@@ -45,7 +45,7 @@ def legend(scale: Scale, width: int = 256, height: int = 12) -> Picture:
 
 
 def difference(values: np.ndarray) -> Picture:
-    """The size of a difference (C, h, w) of values in [-1, 1]: from nothing (dark) to half the way from black to white (light)."""
+    """The size of a difference (C, h, w) of values in [-1, 1]: from nothing (magenta) to half the way from black to white (light yellow)."""
     size = np.abs(np.nan_to_num(values)).mean(axis=0)
     return PIL.Image.fromarray(table()[np.clip(np.rint(255 * size), 0, 255).astype(int)])
 

@@ -22,7 +22,7 @@ MOST, CELL, LABEL = 12, 84, 116
 
 ROWS = ("what the model was shown", "what it answered", "where that differs from the item")
 
-SAYS = "Differences are dark where there is none, and lightest from half the way between black and white on."
+SAYS = "Differences are magenta where there is none, and light yellow from half the way between black and white on."
 SAYS_ONLY = "Items do not come back from the space of this model: only differences are shown, lightest where they are largest in this strip."
 
 
@@ -30,7 +30,7 @@ def strip(model: Model, film: Trajectory) -> Picture:
     """The record of one item as a picture: a column for each level, from the first look to the last.
 
     What the model was shown is divided by sqrt(alpha^2 + sigma^2), so that much noise stays within what a screen can show.
-    Differences are dark where there is none and lightest from half the way between black and white, always.
+    Differences have one scale, always: from none to half the way between black and white.
     In a space from which items do not come back there are only differences, lightest where they are largest in this strip.
     """
     levels = np.unique(np.linspace(0, len(film) - 1, min(len(film), MOST)).round().astype(int)).tolist()
