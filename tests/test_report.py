@@ -23,6 +23,7 @@ from diffident.denoiser import Empirical
 from diffident.errors import InvalidSetting, NotCalibrated, NotPerElement, OutputError
 from diffident.report import explain, report
 from diffident.report.album import Album
+from diffident.report.charts import binned, histogram
 from diffident.report.colours import Scale, paint, scale_of, table
 from diffident.report.maps import MapFolder, inside
 from diffident.report.pictures import legend, overlaid, sized
@@ -320,6 +321,26 @@ def test_the_scale_is_set_by_known_good_items_and_by_nothing_that_is_judged(shop
     mean = bare.calibrated.references.values.mean()
     assert scale_of(bare).low == pytest.approx(3 * mean) and "No known-good pictures were kept" in scale_of(bare).says
     assert scale_of(dd.Detector.load(shop / "plain")) is None and scale_of(dd.Detector.load(shop / "bare")) is None
+
+
+@pytest.mark.parametrize("references", [1, 19, 60, 80, 99, 137, 1000])
+def test_p_values_of_good_items_are_drawn_level(references: int) -> None:
+    every = np.arange(1, references + 2) / (references + 1)  # each that there is, once: the average delivery of good items
+    counts, edges = binned(every.tolist(), references)
+    assert counts.sum() == references + 1 and len(counts) <= 20
+    np.testing.assert_allclose(counts / np.diff(edges), references + 1)
+    tops = {float(y) for y in re.findall(r'class="bar" x="[^"]+" y="([^"]+)"', histogram(every.tolist(), 0.05, references))}
+    assert len(tops) == 1, "every bar ends at the same height"
+
+
+def test_no_name_spoils_a_picture(shop: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"odd \xff \x01 \xe2\x82\xac.png")
+    shutil.copy(shop / "new" / "blank.png", tmp_path / name)
+    assert run("explain", shop / "m", tmp_path / name, "-o", tmp_path / "e.png") == 0
+    (tmp_path / "items").mkdir()
+    shutil.copy(tmp_path / name, tmp_path / "items")
+    assert run("score", shop / "m", tmp_path / "items", "--report", tmp_path / "p.html", "--maps", tmp_path / "maps", "--strangest", 0) == 0
+    assert "odd" in sound(tmp_path / "p.html").words and len(list((tmp_path / "maps").iterdir())) == 1
 
 
 def test_pictures_grow_by_whole_numbers_and_shrink_to_size() -> None:
