@@ -22,14 +22,14 @@ FLOORS = [
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "evaluate"},
+    {"data", "modalities", "adapters", "folder", "model", "store", "gallery", "evaluate"},
     {"scorer", "detector", "guard", "learning", "testing"},
     {"cli", "service", "web", "report"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 #: rooms that must not know torch, directly or through another room
-WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "verdict", "data", "evaluate", "folder"}
+WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "verdict", "data", "evaluate", "folder", "gallery"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -30,7 +30,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(diffident.__path__, "
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FLAGS = doctest.ELLIPSIS
-VERBS = ("fit", "list", "score", "train")
+VERBS = ("explain", "fit", "list", "score", "train")
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,7 @@ def test_help_is_as_the_page_says_and_does_not_wait_for_torch() -> None:
 SAYS = {
     "first_decision": r"At most 1 % of good items .*flag: 24\n.*stranger than 99 of 99 references",
     "own_scores": r"flag: +10, of them strange: 10\n.*10 called, 0 of them good",
+    "explain_one": r"item_023.png: flag .*than 99 of 99 references.*nearest known-good: boot_.*explain.png: \d+ x \d+ pixels\npage.html: 80 items",
     "batch_with_fdr": r"fdr 0\.1: 29 flagged, 0 of them good\n.*fdr 0\.005: cannot bound false discoveries",
 }
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from . import store
 from .calibration import Calibration
 from .calibration.depth import Depth
 from .calibration.strangeness import combiner
 from .data import Item, Items
-from .errors import DamagedModel, ForeignScores, InvalidSetting, NoItems, NotCalibrated, SeenInTraining
+from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining
 from .folder import read_folder, write_folder
+from .gallery import KEEP, Gallery, Kept, chosen
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
 from .scorer import Scorer
 from .scores import Scores
 from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
 
-REFERENCES = "references.safetensors"
+REFERENCES, GALLERY = "references.safetensors", "gallery.safetensors"
+
+
+#: Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one.
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +45,7 @@ class Detector:
         policy: at which p-values to flag and to abstain.
         calibration: the scores of known-good items; ``fit`` makes it.
         depth: what known-good items measure plainly (size, contrast, ...); beyond it the detector abstains.
+        gallery: known-good items to look at beside a strange one; none of it enters a decision.
 
     >>> import numpy as np, diffident as dd
     >>> rng = np.random.default_rng(0)
@@ -52,6 +60,7 @@ class Detector:
     policy: Policy = field(default_factory=Policy)
     calibration: Calibration | None = None
     depth: Depth = field(default_factory=Depth)
+    gallery: Gallery | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", recipe(self.recipe))
@@ -63,11 +72,15 @@ class Detector:
         """What turns items into raw numbers."""
         return Scorer(self.model, recipe(self.recipe))
 
-    def fit(self, source: Any) -> Detector:
+    def fit(self, source: Any, keep: int = KEEP) -> Detector:
         """A detector calibrated on known-good items (a folder, a list, an array): new, the old one is unchanged.
 
         Items that cannot be read are left out, and of identical items all but the first: copies of one item are one
         reference, however many they are. Scores made before are taken too.
+
+        Args:
+            source: the items.
+            keep: of so many, evenly spaced, a small copy is kept to be looked at; they will lie in the detector's folder.
 
         Raises:
             NoItems: nothing readable.
@@ -75,10 +88,45 @@ class Detector:
             NotFinite: an item with a score that is not a number.
             TooFewReferences: too few for the policy.
         """
-        return self.fit_parts([source] if isinstance(source, Scores) else [scores for _, scores in self.scorer.stream(source)])
+        return self.fit_parts([source]) if isinstance(source, Scores) else self.fit_parts(*self.measure(source, keep))
 
-    def fit_parts(self, parts: Sequence[Scores]) -> Detector:
+    def measure(self, source: Any, keep: int = KEEP, progress: Progress | None = None) -> tuple[list[Scores], Gallery | None]:
+        """What :meth:`fit_parts` takes: the scores of known-good items, and a small copy of ``keep`` of them.
+
+        Raises:
+            NoItems: there are none.
+            InvalidSetting: ``keep`` is below 0.
+        """
+        items = Items.open(source)
+        wanted, parts, kept = chosen(len(items), keep), [], []
+        chunks = self.stream(items, maps=bool(keep and self.scorer.asked.mapped))
+        for part, scores, maps in progress(chunks, "calibrating", -(-len(items) // self.model.chunk)) if progress else chunks:
+            first = sum(map(len, parts))
+            kept += [self._kept(part[i], scores.digests[i], maps[i]) for i in range(len(part)) if first + i in wanted and scores.readable[i]]
+            parts.append(scores)
+        return parts, Gallery.of([one for one in kept if one is not None], self.scorer.fingerprint)
+
+    def _kept(self, item: Item, digest: str, heights: np.ndarray | None) -> Kept | None:
+        """Read once more: few are kept, and holding the others meanwhile would cost more."""
+        try:
+            return Kept(item.name, digest, self.model.modality.open(item).values, heights)
+        except ItemError:  # gone since it was scored; it is only missing from the pictures
+            return None
+
+    def stream(self, source: Any, maps: bool = False) -> Iterator[tuple[Items, Scores, Sequence[np.ndarray | None]]]:
+        """A chunk at a time: items, their scores, and a map of each if asked for; otherwise None for each.
+
+        Raises:
+            NotPerElement: maps of a recipe that has none.
+        """
+        if maps:
+            return ((items, scores, list(found)) for items, scores, found in self.scorer.stream_maps(source))
+        return ((items, scores, [None] * len(items)) for items, scores in self.scorer.stream(source))
+
+    def fit_parts(self, parts: Sequence[Scores], gallery: Gallery | None = None) -> Detector:
         """The same from scores made before, by this model and recipe, on one machine or many.
+
+        Without a ``gallery``, of the one that is there those items stay that are still references.
 
         Raises:
             ForeignScores: another model or recipe made them; and what :meth:`fit` raises.
@@ -96,30 +144,42 @@ class Detector:
             )
         self.policy.resolve(len(known))
         depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
-        return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth)
+        looked_at = gallery or self.gallery
+        shown = looked_at.among(frozenset(known.digests)) if looked_at else None
+        return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth, gallery=shown)
 
     def __repr__(self) -> str:
         known = "not calibrated" if self.calibration is None else f"{len(self.calibration)} references, {self.settled()}"
         return f"Detector({self.model.name!r}, {recipe(self.recipe).name!r}, {known})"
 
-    def judge(self, source: Any, policy: Policy | None = None) -> Iterator[tuple[Item, Verdict]]:
+    def judge(self, source: Any, policy: Policy | None = None, maps: bool = False) -> Iterator[tuple[Item, Verdict]]:
         """Each item with its verdict, as they come; the same alone, in any order and in any company.
 
         Args:
             source: a folder, a path, a list, an array.
             policy: instead of the detector's own.
+            maps: whether each verdict says where the item is strange; from the same answers of the model.
 
         Raises:
             NotCalibrated: ``fit`` was not called.
+            NotPerElement: maps of a recipe that has none.
             NoItems: there are none.
             TooFewReferences: a level that this calibration cannot reach.
         """
-        calibration, settled = self.calibrated, self.settled(policy)
+        settled, chunks = self.settled(policy), self.stream(source, maps)
         return (
-            (item, verdict)
-            for items, scores in self.scorer.stream(source)
-            for item, verdict in zip(items, verdicts_of(scores, calibration.judge(scores), settled, self.depth, self.seen), strict=True)
+            (item, replace(verdict, map=where) if maps else verdict)
+            for items, scores, found in chunks
+            for item, verdict, where in zip(items, self.decide(scores, settled), found, strict=True)
         )
+
+    def decide(self, scores: Scores, policy: Policy | None = None) -> Iterator[Verdict]:
+        """One verdict per row of scores that were made before, each by itself.
+
+        Raises:
+            ForeignScores: another model or recipe made them; and what :meth:`judge` raises.
+        """
+        return verdicts_of(scores, self.calibrated.judge(scores), self.settled(policy), self.depth, self.seen)
 
     def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None) -> Verdicts:
         """All items at once. With ``fdr``, of the items flagged at most that share is good on average (Benjamini-Hochberg).
@@ -182,6 +242,8 @@ class Detector:
         said = {"recipe": recipe(self.recipe).config(), "policy": {"flag": self.policy.flag, "abstain": self.policy.abstain}}
         if self.calibration is not None:
             self.calibration.references.save(place / REFERENCES)
+            if self.gallery is not None:
+                self.gallery.save(place / GALLERY)
             said |= {"combiner": self.calibration.combiner.to_config(), "depth": self.depth.to_config(), "references": len(self.calibration)}
         return facts | {"detector": said}
 
@@ -203,7 +265,8 @@ class Detector:
                 return Detector(model, asked, policy)
             combine = combiner(said["combiner"]["name"], said["combiner"]["settings"])
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
-            return Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]))
+            kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
+            return Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)
         except (KeyError, TypeError) as error:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
         except ForeignScores as error:

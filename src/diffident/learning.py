@@ -19,6 +19,7 @@ from .data import AT_LEAST, Item, Items, split
 from .denoiser import Empirical
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
+from .gallery import KEEP
 from .modalities import Modality, Opened
 from .model import Model
 from .recipes import Recipe
@@ -49,6 +50,7 @@ class Training:
         share: of the items held out to calibrate; at least 99 items where that is at most half.
         seed: of the split.
         modality: of the items.
+        keep: of so many references a small copy is kept in the folder, to be looked at beside a strange item.
     """
 
     network: str = "none"
@@ -57,6 +59,7 @@ class Training:
     share: float = 0.25
     seed: int = 0
     modality: str = "image"
+    keep: int = KEEP
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -84,6 +87,7 @@ def train(
     share: float = 0.25,
     seed: int = 0,
     modality: str = "image",
+    keep: int = KEEP,
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -97,7 +101,7 @@ def train(
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels).
         recipe: how the detector will ask, by name or as data.
         out: the folder to write.
-        network, size, channels, share, seed, modality: see :class:`Training`.
+        network, size, channels, share, seed, modality, keep: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :data:`Progress`.
 
@@ -111,7 +115,7 @@ def train(
     >>> train(np.random.default_rng(0).uniform(size=(40, 8, 8)), network="none").modality.shape
     (1, 8, 8)
     """
-    how = Training(network, size, channels, share, seed, modality)
+    how = Training(network, size, channels, share, seed, modality, keep)
     if out is None:
         opened, _, kind = _opened(source, how, progress)
         return _model([one for _, one in opened], kind, recipe_of(recipe), "model", how)
@@ -135,8 +139,7 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
     model = _model([opened[i][1] for i in learned], kind, asked, name, how)
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
-    chunks = progress(detector.scorer.stream(references), "calibrating", -(-len(references) // model.chunk))
-    return Learned(detector.fit_parts([scores for _, scores in chunks]), left_out)
+    return Learned(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out)
 
 
 def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:

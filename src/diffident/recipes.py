@@ -116,6 +116,11 @@ class Recipe:
         return torch.cat([reading.of.numbers(films[reading.walk], reading.settings) for reading in self.readings], dim=1)
 
     @property
+    def mapped(self) -> tuple[Reading, ...]:
+        """The readings that say where an item is strange; a recipe without any has no map."""
+        return tuple(reading for reading in self.readings if reading.of.per_element)
+
+    @property
     def cost(self) -> Cost:
         """Per item: network evaluations and Jacobian products."""
         total = Cost()

@@ -12,14 +12,14 @@ from . import _show
 @click.argument("items", type=click.Path())
 @click.option("-o", "--out", default=None, type=click.Path(), help="The folder to write. Default: MODEL itself.")
 @click.option("--recipe", default=None, help="How items are asked about. Default: as before; see 'diffident list recipes'.")
+@click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: as before.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: as before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, items: str, out: str | None, recipe: str | None, flag: float | None, abstain: float | None, as_json: bool) -> None:
+def command(model: str, items: str, out: str | None, recipe: str | None, keep: int, flag: float | None, abstain: float | None, as_json: bool) -> None:
     """Calibrate MODEL on the known-good ITEMS. They take the place of the references that it had; none may have trained it."""
     from dataclasses import replace
 
-    from ..data import Items
     from ..detector import Detector
     from ..folder import writable
     from ..recipes import recipe as recipe_of
@@ -27,10 +27,9 @@ def command(model: str, items: str, out: str | None, recipe: str | None, flag: f
     had = Detector.load(model)
     policy = had.policy.changed(flag, abstain)
     target = writable(out or model)
-    wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None)
-    opened = Items.open(items)
-    parts = [scores for _, scores in _show.bar(wanted.scorer.stream(opened), "calibrating", -(-len(opened) // had.model.chunk))]
-    detector = wanted.fit_parts(parts)
+    wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None, gallery=None)
+    parts, gallery = wanted.measure(items, keep, _show.bar)
+    detector = wanted.fit_parts(parts, gallery)
     detector.save(target)
     unread = [(name, problem) for scores in parts for name, problem in zip(scores.names, scores.problems, strict=True) if problem]
     _show.left_out(unread)

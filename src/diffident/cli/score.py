@@ -1,9 +1,13 @@
-"""``diffident score``: a decision for every item, with its p-value."""
+"""``diffident score``: a decision for every item, with its p-value, and pictures of why."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +15,12 @@ import click
 from . import _show
 
 if TYPE_CHECKING:
-    from ..data import Items
+    from ..data import Item, Items
     from ..detector import Detector
+    from ..report.album import Album
+    from ..report.maps import MapFolder
     from ..rows import RowWriter
-    from ..verdict import Policy, Verdicts
+    from ..verdict import Policy, Verdict, Verdicts
 
 DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged", "unreadable": "unreadable"}
 
@@ -26,16 +32,29 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the model's own.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: the model's own.")
 @click.option("--fdr", type=float, default=None, help="Decide about the whole batch: of the items flagged, at most this share is good on average.")
-@click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name.")
+@click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
+@click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
+@click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, items: str, out: str | None, flag: float | None, abstain: float | None, fdr: float | None, strangest: int, as_json: bool) -> None:
+def command(
+    model: str,
+    items: str,
+    out: str | None,
+    flag: float | None,
+    abstain: float | None,
+    fdr: float | None,
+    strangest: int,
+    report: str | None,
+    maps: str | None,
+    as_json: bool,
+) -> None:
     """Decide about ITEMS (a folder, or one file) with MODEL.
 
     \b
     Columns: path, score (raw, larger is stranger), p_value, decision, reason, because, then each statistic.
     Decisions: accept, abstain, flag; unreadable for an item that could not be read.
 
-    Rows are written as they come: an interrupted run keeps what it has.
+    Rows and maps are written as they come: an interrupted run keeps what it has, and its report shows what was judged.
     """
     if fdr is not None and (flag is not None or abstain is not None):
         raise click.UsageError("--fdr decides about the batch as a whole; leave out --flag and --abstain")
@@ -50,24 +69,67 @@ def command(model: str, items: str, out: str | None, flag: float | None, abstain
     policy = detector.settled(detector.policy.changed(flag, abstain))
     if fdr is not None:
         require_served(len(opened), fdr, len(detector.calibrated))  # before an earlier result is written over
+    looking = _looking(detector, items, strangest, report, maps)
     with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
         if fdr is None:
-            verdicts, interrupted = _one_by_one(detector, opened, policy, rows)
+            verdicts, interrupted = _one_by_one(detector, opened, policy, rows, looking)
         else:
-            verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows)
-    _tell(verdicts, out, strangest, as_json)
+            verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows, looking)
+    looking.report(verdicts, policy, fdr, items, f"Interrupted: {len(verdicts)} of {len(opened)} items were judged." if interrupted else "")
+    _tell(verdicts, {"rows": out, "report": report, "maps": maps}, strangest, as_json)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWriter | None) -> tuple[Verdicts, bool]:
+@dataclass(frozen=True)
+class Looking:
+    """What is made to be looked at beside the rows: a page, a folder of maps, both or neither."""
+
+    detector: Detector
+    page: Path | None
+    album: Album | None
+    folder: MapFolder | None
+
+    @property
+    def maps(self) -> bool:
+        """Whether maps are wanted and there can be any."""
+        return bool((self.folder or self.album) and self.detector.scorer.asked.mapped)
+
+    def add(self, item: Item, verdict: Verdict) -> Verdict:
+        """Take what is wanted of a verdict, and give it back without its map: thousands of maps would fill the memory."""
+        if self.album is not None:
+            self.album.add(item, verdict)
+        if self.folder is not None:
+            self.folder.add(item, verdict)
+        return replace(verdict, map=None)
+
+    def report(self, verdicts: Verdicts, policy: Policy, fdr: float | None, source: str, note: str) -> None:
+        """Write the page, if one is wanted."""
+        from ..report.page import asked_of, asked_of_batch, findings, page, write
+
+        if self.page is not None and self.album is not None:
+            asked, level = (asked_of(policy), policy.flag or 0.0) if fdr is None else (asked_of_batch(fdr), math.nan)
+            write(self.page, page(findings(self.detector, verdicts, self.album, asked, level, source, note)).encode())
+
+
+def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None) -> Looking:
+    """Refuses, before the work, what could not be written after it."""
+    from ..report.album import Album
+    from ..report.maps import MapFolder
+    from ..report.page import writable
+
+    page = writable(report) if report else None
+    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None)
+
+
+def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWriter | None, looking: Looking) -> tuple[Verdicts, bool]:
     """Every verdict as it comes, each written at once; and whether the run was interrupted."""
     from ..verdict import Verdicts
 
     verdicts = []
     with _show.Interruption() as stop:
-        for _, verdict in _show.bar(detector.judge(items, policy), "scoring", len(items)):
-            verdicts.append(verdict)
+        for item, verdict in _show.bar(detector.judge(items, policy, looking.maps), "scoring", len(items)):
+            verdicts.append(looking.add(item, verdict))
             if rows is not None:
                 rows.write(verdict.row())
             if stop.asked:
@@ -75,14 +137,17 @@ def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWrite
     return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated))), stop.asked
 
 
-def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None) -> tuple[Verdicts, bool]:
+def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None, looking: Looking) -> tuple[Verdicts, bool]:
     """Verdicts on the batch as a whole, or on what was scored before an interruption: that is a batch too."""
     from ..scores import Scores
 
     parts = []
     with _show.Interruption() as stop:
-        for _, scores in _show.bar(detector.scorer.stream(items), "scoring", -(-len(items) // detector.model.chunk)):
+        for part, scores, maps in _show.bar(detector.stream(items, looking.maps), "scoring", -(-len(items) // detector.model.chunk)):
             parts.append(scores)
+            if looking.album or looking.folder:  # their p-values are final already; the decisions come with the whole batch
+                for item, verdict, where in zip(part, detector.decide(scores), maps, strict=True):
+                    looking.add(item, replace(verdict, map=where))
             if stop.asked:
                 break
     verdicts = detector.judge_all(Scores.merge(parts), fdr=fdr)
@@ -92,7 +157,7 @@ def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | 
     return verdicts, stop.asked
 
 
-def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) -> None:
+def _tell(verdicts: Verdicts, written: Mapping[str, str | None], strangest: int, as_json: bool) -> None:
     counts = Counter(verdict.decision for verdict in verdicts)
     first = verdicts.strangest(strangest)
     told = ", ".join(f"{counts[decision]} {word}" for decision, word in DECISIONS.items() if counts[decision])
@@ -100,13 +165,15 @@ def _tell(verdicts: Verdicts, out: str | None, strangest: int, as_json: bool) ->
         "items": len(verdicts),
         **{decision: counts[decision] for decision in DECISIONS},
         "promise": verdicts.promise,
-        "out": out,
+        "out": written["rows"],
+        "report": written["report"],
+        "maps": written["maps"],
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
     }
     lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]
     lines[1:1] = _declined(verdicts)
     lines += ["", "the strangest:", *(f"  {v.name}  {v}\n      {v.because}" for v in first)] if first else []
-    lines += ["", f"rows written to {out}"] if out else []
+    lines += ["", *places] if (places := [f"{what} written to {where}" for what, where in written.items() if where]) else []
     _show.summary(facts, as_json, lines)
 
 

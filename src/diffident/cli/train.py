@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
 @click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the strictest of .01, .02, .05 within reach.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -35,6 +36,7 @@ def command(
     channels: str | None,
     share: float,
     seed: int,
+    keep: int,
     flag: float | None,
     abstain: float | None,
     as_json: bool,
@@ -50,7 +52,7 @@ def command(
     from ..learning import Training, learn
     from ..verdict import Policy
 
-    policy, how = Policy(flag, abstain), Training(network, wanted, int(channels) if channels else None, share, seed)
+    policy, how = Policy(flag, abstain), Training(network, wanted, int(channels) if channels else None, share, seed, keep=keep)
     target = writable(out)
     learned = learn(items, recipe, how, policy, target.name, _show.bar)
     detector = learned.detector

@@ -1,0 +1,90 @@
+"""One item explained: its verdict, the evidence, and one picture with its map, its nearest known-good and the film of its walks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..detector import Detector
+from ..scorer import Examined
+from ..verdict import Verdict
+from .colours import Scale, scale_from, scale_of
+from .pictures import FAINT, Picture, legend, overlaid, shown, sized
+from .sheet import below, beside, captioned, framed, words
+from .strip import strip
+
+#: The longer side of a picture of the item, and the width of the words.
+SIDE, WIDTH = 256, 800
+
+NO_P = "no p-value: this detector has seen no known-good items; calibrate it with: diffident fit MODEL KNOWN_GOOD"
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What there is to say about one item, and to see.
+
+    Attributes:
+        name: of the item.
+        verdict: with its map; None if the detector is not calibrated.
+        raw: per column, the number itself.
+        nearest: the name of the known-good item most like it; empty if none was kept.
+        picture: the item, the map over it, the nearest known-good, and a film strip of each walk.
+    """
+
+    name: str
+    verdict: Verdict | None
+    raw: dict[str, float]
+    nearest: str
+    picture: Picture
+
+    def __str__(self) -> str:
+        if self.verdict is None:
+            return f"{self.name}: {NO_P}"
+        return f"{self.name}: {self.verdict}\n{self.verdict.because}"
+
+
+def explain(detector: Detector, item: Any) -> Explanation:
+    """Ask about one item and show everything that the decision rests on. The model is asked once.
+
+    Args:
+        detector: if it is not calibrated there is no p-value, and the film all the same.
+        item: a path, an array of one item, an Item.
+
+    Raises:
+        ItemError: the item cannot be read.
+    """
+    examined = detector.scorer.examine(item)
+    verdict = None if detector.calibration is None else replace(next(detector.decide(examined.scores)), map=examined.map)
+    name, values, kept = examined.scores.names[0], examined.opened.values, detector.gallery
+    index = None if kept is None else kept.nearest(values)
+    nearest = ("", None) if kept is None or index is None else (kept.names[index], kept.values(index))
+    raw = dict(zip(examined.scores.columns, map(float, examined.scores.values[0]), strict=True))
+    return Explanation(name, verdict, raw, nearest[0], _sheet(detector, examined, verdict, *nearest))
+
+
+def _sheet(detector: Detector, examined: Examined, verdict: Verdict | None, known: str, like: np.ndarray | None) -> Picture:
+    name, scale = examined.scores.names[0], _scale(detector, examined)
+    first = shown(detector.model.modality, examined.opened.values)
+    pictures = [captioned(sized(first, SIDE), "the item")]
+    if scale is not None and examined.map is not None:
+        pictures.append(captioned(sized(overlaid(first, examined.map, scale), SIDE), "where it is strange"))
+    if like is not None:
+        pictures.append(captioned(sized(shown(detector.model.modality, like), SIDE), f"nearest known-good: {known}"))
+    told = [words(name, WIDTH, 20), *([words(str(verdict), WIDTH), words(verdict.because, WIDTH)] if verdict else [words(NO_P, WIDTH)])]
+    strips = [strip(detector.model, film) for film in examined.films.values()]
+    return framed(below([below(told, 2), beside(pictures, 16), *_key(scale), *strips], 18), 20)
+
+
+def _scale(detector: Detector, examined: Examined) -> Scale | None:
+    if examined.map is None or not np.isfinite(examined.map).any():
+        return None
+    return scale_of(detector) or scale_from(examined.map)
+
+
+def _key(scale: Scale | None) -> list[Picture]:
+    """What the colours of the map mean; nothing where there is no map."""
+    if scale is None:
+        return []
+    return [below([legend(scale, 360, 14), words(f"{scale.low:.3g} to {scale.high:.3g} and more. {scale.says}", WIDTH, 13, FAINT)], 4)]

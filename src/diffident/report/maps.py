@@ -1,0 +1,105 @@
+"""Maps as files: one picture for each item, in a folder with the items' own subfolders, and never outside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from ..data import Item
+from ..detector import Detector
+from ..errors import InvalidSetting, ItemError, NotCalibrated, OutputError
+from ..verdict import Verdict
+from .colours import Scale, scale_of
+from .page import write
+from .pictures import overlaid, png, shown
+
+#: So many bytes of a name fit into one folder's entry on every file system, with something to tell names apart.
+LONGEST = 200
+
+
+class MapFolder:
+    """Writes ``<folder>/<item>.png`` for each item that was read: the item at the model's size, its map laid over it.
+
+    Args:
+        folder: made if it is not there; earlier maps of the same names are written over.
+        detector: whose scale gives the colours their meaning.
+        source: what is judged; the folder may not lie in it, or maps would be items next time.
+
+    Raises:
+        NotPerElement: the recipe has no map.
+        NotCalibrated: there are no known-good items to set the colours by.
+        InvalidSetting: the folder lies in the items' folder.
+        OutputError: it cannot be made.
+    """
+
+    def __init__(self, folder: str | Path, detector: Detector, source: str | Path) -> None:
+        detector.scorer.require_maps()
+        self.scale = _scale(detector)
+        self.place, self._detector, self._taken = Path(folder).resolve(), detector, set[str]()
+        if self.place.is_relative_to(Path(source).resolve()):
+            raise InvalidSetting(f"cannot write maps to {self.place}: it lies in {source}, so that they would be items next time; choose another place")
+        try:
+            self.place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write maps to {self.place}: {error.strerror or error}; choose another place") from error
+        if not os.access(self.place, os.W_OK):
+            raise OutputError(f"cannot write maps to {self.place}: it is not writable; choose another place")
+
+    def add(self, item: Item, verdict: Verdict) -> None:
+        """Write the map of an item; nothing for one that was not read.
+
+        Raises:
+            OutputError: it cannot be written, or a link would lead out of the folder.
+        """
+        if verdict.map is None or verdict.decision == "unreadable":
+            return
+        try:
+            values = self._detector.model.modality.open(item).values
+        except ItemError:  # gone since it was scored
+            return
+        target = self.place / self._free(inside(item.name))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror or error}; choose another place or make room") from error
+        if not target.parent.resolve().is_relative_to(self.place):
+            raise OutputError(f"cannot write {target}: a link leads out of {self.place}; remove the link or choose another place")
+        write(target, png(overlaid(shown(self._detector.model.modality, values), verdict.map, self.scale)))
+
+    def _free(self, name: str) -> str:
+        """The name, or with a number where another item has it: names may differ in what no file can be called."""
+        free, count = name, 1
+        while f"{free}.png".casefold() in self._taken:
+            count += 1
+            free = f"{name} ({count})"
+        self._taken.add(f"{free}.png".casefold())
+        return f"{free}.png"
+
+
+def _scale(detector: Detector) -> Scale:
+    found = scale_of(detector)
+    if found is None:
+        raise NotCalibrated("the colours of maps are set by known-good items, and this detector has seen none; calibrate it: diffident fit MODEL KNOWN_GOOD")
+    return found
+
+
+def inside(name: str) -> str:
+    """A name as a path that stays inside a folder, on any system.
+
+    >>> inside("../lot 7/a:b.png"), inside("/etc/passwd"), inside("array[3]")
+    ('lot 7/a_b.png', 'etc/passwd', 'array[3]')
+    """
+    parts = [_entry(part) for part in name.split("/") if part not in ("", ".", "..")]
+    return "/".join(parts) or "item"
+
+
+def _entry(part: str) -> str:
+    """One entry of a folder: no character that some system forbids, not hidden, not too long."""
+    plain = re.sub(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]', "_", part)
+    plain = re.sub(r"^\.", "_", plain)
+    encoded = plain.encode("utf-8")
+    if len(encoded) <= LONGEST:
+        return plain
+    return encoded[: LONGEST - 9].decode("utf-8", "ignore") + "-" + hashlib.sha256(encoded).hexdigest()[:8]

@@ -1,0 +1,79 @@
+"""Pictures for people: an item, a map laid over it, the nearest known-good one, and the legend of the colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from ..modalities import Modality
+from .colours import Scale, paint, table
+
+Picture = PIL.Image.Image
+
+#: Ink and paper of pictures with words in them.
+INK, FAINT, PAPER = (28, 30, 34), (96, 100, 108), (255, 255, 255)
+
+
+def shown(modality: Modality, values: np.ndarray) -> Picture:
+    """Values as people look at them, in colour so that other colours can be laid over them."""
+    return modality.picture(values).convert("RGB")
+
+
+def overlaid(picture: Picture, heights: np.ndarray, scale: Scale) -> Picture:
+    """A picture with a map (h, w) over it: uncoloured where the item is ordinary."""
+    colours = PIL.Image.fromarray(paint(heights, scale)).resize(picture.size, PIL.Image.Resampling.NEAREST)
+    return PIL.Image.alpha_composite(picture.convert("RGBA"), colours).convert("RGB")
+
+
+def sized(picture: Picture, side: int) -> Picture:
+    """A picture whose longer side is near ``side``: enlarged by a whole number, so that each pixel stays square and sharp, or reduced."""
+    longest = max(picture.size)
+    factor = max(side // longest, 1) if longest <= side else side / longest
+    size = (max(round(picture.width * factor), 1), max(round(picture.height * factor), 1))
+    return picture.resize(size, PIL.Image.Resampling.NEAREST if factor >= 1 else PIL.Image.Resampling.LANCZOS)
+
+
+def legend(scale: Scale, width: int = 256, height: int = 12) -> Picture:
+    """The colours from ``low`` to ``high``, left to right, as they look over middle grey."""
+    ramp = np.linspace(scale.low, scale.high, width)[None].repeat(height, 0)
+    return overlaid(PIL.Image.new("RGB", (width, height), (128, 128, 128)), ramp, scale)
+
+
+def difference(values: np.ndarray) -> Picture:
+    """The size of a difference (C, h, w) of values in [-1, 1]: from nothing (magenta) to half the way from black to white (light yellow)."""
+    size = np.abs(np.nan_to_num(values)).mean(axis=0)
+    return PIL.Image.fromarray(table()[np.clip(np.rint(255 * size), 0, 255).astype(int)])
+
+
+def data_uri(picture: Picture) -> str:
+    """A picture as text that a page can hold."""
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode("ascii")
+
+
+def png(picture: Picture) -> bytes:
+    """A picture as the bytes of a PNG file, the same for the same picture."""
+    kept = io.BytesIO()
+    picture.save(kept, "PNG", optimize=True)
+    return kept.getvalue()
+
+
+def font(size: int) -> PIL.ImageFont.ImageFont | PIL.ImageFont.FreeTypeFont:
+    """The one that Pillow brings along."""
+    return PIL.ImageFont.load_default(size)
+
+
+def wrapped(text: str, width: int, size: int) -> list[str]:
+    """Text in lines no wider than so many pixels; a word that is wider stands alone."""
+    lines, face = [""], font(size)
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if not lines[-1] or face.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
