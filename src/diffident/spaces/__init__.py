@@ -37,8 +37,8 @@ class InvertibleSpace(Space):
     """A space from which items come back."""
 
     @abstractmethod
-    def decode(self, elements: Float[Tensor, "n *shape"]) -> Float[Tensor, "n c *size"]:
-        """The inverse of :meth:`Space.encode`."""
+    def decode(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n c *size"]:
+        """The inverse of :meth:`Space.encode`, of items of that size."""
 
 
 def space_from(config: Mapping[str, Any]) -> Space:
