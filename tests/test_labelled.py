@@ -65,6 +65,15 @@ def test_another_layout_is_refused_with_the_layout(tmp_path: Path, names: tuple[
     assert "DIR/ground_truth/KIND/NAME_mask.png" in str(refused.value)
 
 
+def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(NotLabelled, match="cannot look into .*: Permission denied"):
+        Labelled.open(tmp_path)
+
+
 def test_no_folder_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     for place, words in ((tmp_path / "a.png", "it is a file"), (tmp_path / "b", "there is no such folder")):

@@ -66,7 +66,10 @@ class Labelled:
             NotLabelled: it is not laid out so; the message says what is missing.
         """
         place = Path(root)
-        _require_layout(place)
+        try:
+            _require_layout(place)
+        except OSError as error:
+            raise NotLabelled(f"cannot look into {place}: {error.strerror or error}; check the path and its permissions") from error
         found = Items.open(place / "test")
         test = Items(tuple(item for item in found if "/" in item.name))
         kinds = tuple(item.name.partition("/")[0] for item in test)
