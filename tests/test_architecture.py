@@ -23,7 +23,7 @@ FLOORS = [
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},
     {"data", "modalities", "adapters", "folder", "model", "store", "evaluate"},
-    {"scorer", "detector", "guard", "learning", "testing"},
+    {"scorer", "detector", "guard", "learning", "assessment", "testing"},
     {"cli", "service", "web", "report"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -16,7 +16,7 @@ import diffident as dd
 from diffident import recipes, registry
 from diffident.data import Items
 from diffident.denoiser import GaussianMixture
-from diffident.errors import InvalidSetting, TooFewReferences, UnknownName
+from diffident.errors import InvalidSetting, NotPerElement, TooFewReferences, UnknownName
 from diffident.modalities.image import Image
 from diffident.model import Model
 from diffident.recipes import Reading, Recipe
@@ -143,6 +143,20 @@ def test_the_map_points_at_the_mark(model: Model) -> None:
     found = dd.Scorer(model, recipes.recipe("reconstruction")).map(Items.single(marked)[0])
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert found.shape == (8, 8) and 1 <= row < 3 and 5 <= column < 7
+
+
+def test_maps_come_with_the_scores_as_each_would_alone(model: Model) -> None:
+    items = [*pictures(40, 7), np.full((8, 8), np.nan), np.zeros((8, 8, 5))]  # not finite; five channels are no picture
+    scorer = dd.Scorer(model, "reconstruction")
+    parts = list(scorer.stream_maps(items))
+    assert [len(part) for part, _, _ in parts] == [32, 10]
+    scores, maps = dd.Scores.merge([scores for _, scores, _ in parts]), np.concatenate([maps for _, _, maps in parts])
+    assert maps.shape == (42, 8, 8) and maps.dtype == np.float32
+    np.testing.assert_array_equal(scores.values, scorer(items).values)
+    np.testing.assert_array_equal(np.isnan(maps), ~np.isfinite(scores.values)[:, :, None].repeat(8, 1).repeat(8, 2))
+    assert all((maps[i] == scorer.map(items[i])).all() for i in (0, 33))
+    with pytest.raises(NotPerElement, match="has no map"):
+        dd.Scorer(model, "msma").stream_maps(items)
 
 
 def test_a_saved_detector_gives_the_same_verdicts(detector: dd.Detector, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ change their last bits with the batch size, and a score may not depend on its ba
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,10 @@ from .recipes import Reading, Recipe
 from .recipes import recipe as recipe_of
 from .scores import Scores
 from .trajectory import Trajectory
+from .walks import Walk
+
+#: One trajectory for each different walk of a recipe.
+Films = Mapping[Walk, Trajectory]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +70,20 @@ class Scorer:
 
     def stream(self, source: Any) -> Iterator[tuple[Items, Scores]]:
         """The same, a chunk at a time: items and their scores."""
-        items = Items.open(source)
-        for start in range(0, len(items), self.model.chunk):
-            part = items[start : start + self.model.chunk]
-            yield part, self._score(part)
+        return ((part, self._scores(part, opened, films)) for part, opened, films in self._chunks(source))
+
+    def stream_maps(self, source: Any) -> Iterator[tuple[Items, Scores, np.ndarray]]:
+        """A chunk at a time: items, their scores, and where each is strange, from the same answers of the model.
+
+        Maps are (n, height, width) float32 at the model's size, as :meth:`map` gives them; NaN throughout for an item that
+        cannot be read or is not finite.
+
+        Raises:
+            NotPerElement: the recipe has no reading per element.
+            NoItems: there are none.
+        """
+        mapped = self._mapped
+        return ((part, self._scores(part, opened, films), self._maps(opened, films, mapped)) for part, opened, films in self._chunks(source))
 
     def map(self, item: Any) -> np.ndarray:
         """Where the item is strange: (height, width) float32, larger is stranger; the mean over readings with a map.
@@ -81,26 +95,34 @@ class Scorer:
             NotPerElement: the recipe has no reading per element.
             ItemError: the item cannot be read.
         """
+        mapped, opened = self._mapped, [self.model.modality.open(Items.single(item)[0])]
+        return self._maps(opened, self._films(opened), mapped)[0]
+
+    @property
+    def _mapped(self) -> list[Reading]:
+        """The readings that have a map."""
         mapped = [reading for reading in self.asked.readings if reading.of.per_element]
         if not mapped:
             raise NotPerElement(
                 f"the recipe {self.asked.name!r} reads one number per item and has no map; use a recipe with a reading per element, such as 'reconstruction'"
             )
-        films = self._films([self.model.modality.open(Items.single(item)[0])])
-        with torch.no_grad():
-            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings), self.model.modality.shape[1:])[0] for r in mapped]
-        return torch.stack(maps).mean(0).float().numpy()
+        return mapped
 
-    def _score(self, part: Items) -> Scores:
-        opened = [self._open(item) for item in part]
-        good = [one for one in opened if isinstance(one, Opened)]
-        rows = self._rows(good)
-        blank = np.full(len(self.columns), np.nan)
-        following = iter(rows)
+    def _chunks(self, source: Any) -> Iterator[tuple[Items, list[Opened | str], Films]]:
+        """Items, what was read of each or why it was not, and what the model answered about those that were."""
+        items = Items.open(source)
+        for start in range(0, len(items), self.model.chunk):
+            part = items[start : start + self.model.chunk]
+            opened = [self._open(item) for item in part]
+            yield part, opened, self._films(_read(opened))
+
+    def _scores(self, part: Items, opened: Sequence[Opened | str], films: Films) -> Scores:
+        with torch.no_grad():
+            values = self.asked.read(films).cpu().numpy()
         return Scores(
             names=tuple(item.name for item in part),
             columns=tuple(self.columns),
-            values=np.stack([next(following) if isinstance(one, Opened) else blank for one in opened]),
+            values=_spread(opened, values),
             tails=tuple(reading.of.tail for reading in self.columns.values()),
             says=tuple(reading.of.says for reading in self.columns.values()),
             fingerprint=self.fingerprint,
@@ -109,6 +131,12 @@ class Scorer:
             problems=tuple("" if isinstance(one, Opened) else one for one in opened),
         )
 
+    def _maps(self, opened: Sequence[Opened | str], films: Films, mapped: Sequence[Reading]) -> np.ndarray:
+        """(n, height, width) float32: the mean over readings with a map."""
+        with torch.no_grad():
+            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings), self.model.modality.shape[1:]) for r in mapped]
+            return _spread(opened, torch.stack(maps).mean(0).float().cpu().numpy())
+
     def _open(self, item: Item) -> Opened | str:
         """The item as tensors, or in words why not."""
         try:
@@ -116,15 +144,7 @@ class Scorer:
         except ItemError as error:
             return str(error)
 
-    def _rows(self, opened: list[Opened]) -> np.ndarray:
-        """(n, k): the recipe's columns; NaN for an item that is not finite."""
-        films = self._films(opened)
-        with torch.no_grad():
-            values = self.asked.read(films).cpu().numpy()[: len(opened)]
-        finite = np.array([np.isfinite(one.values).all() for one in opened], dtype=bool)
-        return np.where(finite[:, None], values, np.nan)
-
-    def _films(self, opened: list[Opened]) -> dict[Any, Trajectory]:
+    def _films(self, opened: Sequence[Opened]) -> Films:
         """One trajectory for each different walk of the recipe, over a full padded chunk."""
         items = torch.zeros(self.model.chunk, *self.model.modality.shape)
         for i, one in enumerate(opened):
@@ -146,3 +166,16 @@ class Scorer:
                 wide = reading.of.numbers(films[reading.walk], reading.settings).shape[1]
                 named |= {reading.label if wide == 1 else f"{reading.label}[{i + 1}]": reading for i in range(wide)}
         return named
+
+
+def _read(opened: Sequence[Opened | str]) -> list[Opened]:
+    return [one for one in opened if isinstance(one, Opened)]
+
+
+def _spread(opened: Sequence[Opened | str], values: np.ndarray) -> np.ndarray:
+    """What was found of the items that were read, one row for each item; NaN for one that was not read or is not finite."""
+    read = np.array([isinstance(one, Opened) for one in opened], dtype=bool)
+    rows = np.full((len(opened), *values.shape[1:]), np.nan, dtype=values.dtype)
+    rows[read] = values[: read.sum()]
+    rows[[isinstance(one, Opened) and not np.isfinite(one.values).all() for one in opened]] = np.nan
+    return rows

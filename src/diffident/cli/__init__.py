@@ -35,6 +35,7 @@ def commands() -> None:
     diffident train parts/good -o bolts          learn and calibrate; ready to score
     diffident score bolts parts/incoming -o scores.csv
     diffident fit   bolts parts/more-good        calibrate again, on other known-good items
+    diffident test  bolts parts                  figures on a labelled folder, with intervals
     diffident list  recipes
 
     Exit status: 0 done, 1 refused (the reason on standard error), 2 wrong usage, 130 interrupted.
