@@ -39,6 +39,10 @@ class Denoiser(ABC):
             sigma: standard deviation of the noise, above 0; a number, or one per item (n,).
         """
 
+    def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """An answer brought to what items can be at all: within [-1, 1]. In a space where that says something else, see ``diffident.spaces``."""
+        return answer.clamp(-1, 1)
+
     def given(self, condition: object) -> Denoiser:
         """The denoiser of p(x | condition): a class, a prompt, an image.
 

@@ -37,7 +37,7 @@ class Haar(InvertibleSpace):
     holds a square, by row and column in the cell.
 
     The transform is a rotation: lengths stay, white noise stays white, and a noise level means what it means in pixels.
-    Elements do not lie in [-1, 1]: those of LL reach 2^levels. The walk ``Encode`` clips to [-1, 1] unless told otherwise.
+    Elements do not lie in [-1, 1]: those of LL reach 2^levels. A walk that clips brings them to what pictures can become.
 
     Trust it where neighbours are alike, as in pictures: a network on half the width and height is about four times
     faster. Sizes that are no multiple of 2^levels work, but empty places are asked about like any other.

@@ -32,7 +32,7 @@ def _the_record_is_what_was_asked(walk: Walk) -> None:
     world = gaussian_world()
     film = walk(world.denoiser, world.ordinary[:4])
     answers = torch.stack([world.denoiser(x, a.item(), s.item()) for x, a, s in zip(film.x, film.alpha, film.sigma, strict=True)])
-    answers = walk.answer(answers)
+    answers = walk.answer(world.denoiser, answers)
     close(film.denoised, answers, 1e-9, f"the answers recorded by {walk}")
 
 
