@@ -29,11 +29,14 @@ def data(*names: str) -> list[Path]:
     return paths
 
 
+def kind() -> str:
+    """The kind of processor: times of one kind say nothing of another, and are frozen apart."""
+    return next((word for flag, word in KINDS if flag in _processor()[1]), "no AVX2")
+
+
 def machine(*more: str) -> str:
     """Processor with its kind, cores and versions, to stand beside every time that is quoted; ``more`` is added."""
-    name, flags = _processor()
-    kind = next((word for flag, word in KINDS if flag in flags), "no AVX2")
-    return ", ".join([f"{name} ({kind})", platform.machine(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *more])
+    return ", ".join([f"{_processor()[0]} ({kind()})", platform.machine(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *more])
 
 
 def _processor() -> tuple[str, frozenset[str]]:
@@ -46,9 +49,31 @@ def _processor() -> tuple[str, frozenset[str]]:
     return told.get("model name", "unknown processor").strip(), frozenset(told.get("flags", "").split())
 
 
-def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
-    """Write the figures for machines and for people, and show the latter."""
+def kept(name: str) -> dict[str, Any]:
+    """The pieces of a long benchmark that an earlier run has finished, by their keys; empty where there are none."""
+    path = _pieces(name)
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def keep(name: str, key: str, piece: Any) -> None:
+    """Keep a finished piece until the benchmark is frozen, so that an interrupted run goes on where it was.
+
+    A key names every setting that the piece depends on: a piece is never made again while it is kept. One process writes.
+    """
     RESULTS.mkdir(exist_ok=True)
+    unfinished = _pieces(name).with_suffix(".new")
+    unfinished.write_text(json.dumps(kept(name) | {key: piece}))
+    os.replace(unfinished, _pieces(name))
+
+
+def _pieces(name: str) -> Path:
+    return RESULTS / f"{name}.partial.json"
+
+
+def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
+    """Write the figures for machines and for people, and show the latter; pieces of it that were kept are needed no longer."""
+    RESULTS.mkdir(exist_ok=True)
+    _pieces(name).unlink(missing_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(frozen, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text)
     print(text)

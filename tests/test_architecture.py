@@ -16,14 +16,14 @@ ROOT = Path(diffident.__file__).parent
 
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
-    {"errors", "registry"},
+    {"errors", "registry", "hardware"},
     {"trajectory", "denoiser", "levels", "noise", "networks"},
     {"precondition", "spaces"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "gallery", "evaluate"},
-    {"scorer", "detector", "guard", "learning", "testing"},
+    {"data", "modalities", "adapters", "folder", "model", "store", "gallery", "evaluate", "checkpoint", "optimise"},
+    {"scorer", "detector", "guard", "learning", "assessment", "testing"},
     {"cli", "service", "web", "report"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -74,7 +74,7 @@ class Forgetful(InvertibleSpace):
     def encode(self, items: torch.Tensor) -> torch.Tensor:
         return items - items.mean()
 
-    def decode(self, elements: torch.Tensor) -> torch.Tensor:
+    def decode(self, elements: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
         return elements
 
     def map_back(self, maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:

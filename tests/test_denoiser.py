@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
+import diffident as dd
 from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import InvalidSetting, Unconditional, WrongShape
 
@@ -100,3 +104,22 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         Empirical(torch.zeros(0, 3))
     with pytest.raises(WrongShape, match="one per item"):
         Empirical(one)(torch.zeros(3, 1), torch.ones(2), 1.0)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_control_has_the_mean_and_deviation_of_what_it_stands_for(full: bool) -> None:
+    means = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.2
+    spread = torch.eye(36).expand(40, 36, 36) * 0.2 if full else torch.full((40,), 0.2)
+    for kept in (Empirical(means, [*"ab"] * 20), GaussianMixture(means, spread, torch.rand(40) + 0.5)):
+        control = kept.untrained(3)
+        drawn = [one.draw(4000) if isinstance(one, GaussianMixture) else one.items for one in (kept, control)]
+        assert drawn[0].mean().item() == pytest.approx(drawn[1].mean().item(), abs=0.02)
+        assert drawn[0].std().item() == pytest.approx(drawn[1].std().item(), rel=0.03)
+        assert json.dumps(control.config()) == json.dumps(kept.config())
+
+
+def test_the_control_of_a_model_has_seen_nothing() -> None:
+    model = dd.train(np.random.default_rng(0).uniform(size=(20, 6, 6)))
+    control = model.untrained()
+    assert model.seen and not control.seen and control.fingerprint not in (model.fingerprint, model.untrained(1).fingerprint)
+    assert (control.modality, control.space, control.chunk) == (model.modality, model.space, model.chunk)

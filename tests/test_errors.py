@@ -19,6 +19,7 @@ from diffident import errors, registry, statistics
 from diffident.calibration import Calibration
 from diffident.data import Item, Items
 from diffident.denoiser import Empirical
+from diffident.evaluate.labelled import Labelled
 from diffident.folder import MANIFEST
 from diffident.modalities.image import Image
 from diffident.probes import HutchinsonTrace
@@ -78,6 +79,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "unreadable": (errors.UnreadableItem, "no image", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, b"words")))),
     "too large": (errors.TooLarge, "pixels", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, _bomb())))),
     "no items": (errors.NoItems, "give a folder", lambda f, t: Items.open(t)),
+    "not labelled": (errors.NotLabelled, "laid out as DIR/test/good", lambda f, t: Labelled.open(t)),
     "too few items": (errors.TooFewItems, "give at least", lambda f, t: dd.train(pictures(1), out=t / "o")),
     "too few references": (
         errors.TooFewReferences,

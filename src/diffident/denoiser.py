@@ -18,6 +18,7 @@ from torch import Tensor
 
 from . import registry
 from .errors import InvalidSetting, Unconditional, WrongShape
+from .noise import normal
 
 Level = float | Tensor
 
@@ -37,6 +38,10 @@ class Denoiser(ABC):
             alpha: what is left of the item; a number, or one per item (n,).
             sigma: standard deviation of the noise, above 0; a number, or one per item (n,).
         """
+
+    def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        """An answer brought to what items can be at all: within [-1, 1]. In a space where that says something else, see ``diffident.spaces``."""
+        return answer.clamp(-1, 1)
 
     def given(self, condition: object) -> Denoiser:
         """The denoiser of p(x | condition): a class, a prompt, an image.
@@ -62,6 +67,13 @@ class StoredDenoiser(Denoiser):
     @abstractmethod
     def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StoredDenoiser:
         """The denoiser whose :meth:`config` and :meth:`tensors` these are."""
+
+    @abstractmethod
+    def untrained(self, seed: int = 0) -> StoredDenoiser:
+        """The control: a denoiser of the same kind and size that has learned nothing. Another seed, another one.
+
+        What a score reaches with it, it does not owe to what the model has learned.
+        """
 
 
 def _widened(rows: Tensor) -> Tensor:
@@ -156,6 +168,15 @@ class GaussianMixture(StoredDenoiser):
     def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> GaussianMixture:
         return cls(tensors["means"], tensors["covariances"], tensors["weights"])
 
+    def untrained(self, seed: int = 0) -> GaussianMixture:
+        """As many components about white noise, isotropic, of this mixture's overall mean and deviation: half of the variance within them."""
+        share = (self.weights / self.weights.sum())[:, None]
+        mean = (share * self.means).sum(0).mean()
+        half = (share * ((self.means - mean).square() + self.variances)).sum(0).mean() / 2
+        means = mean + half.sqrt() * normal(tuple(self.means.shape), "untrained", seed).to(self.means)
+        same = torch.ones_like(self.covariances) if self.axes is None else torch.eye(self.means.shape[1]).expand_as(self.covariances)
+        return GaussianMixture(means.reshape(-1, *self.shape), half.to(self.covariances) * same.to(self.covariances), self.weights)
+
     def _component(self, k: int, x: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Log weight (up to the common constant) and answer of one component."""
         off = x - a * self.means[k]
@@ -239,3 +260,8 @@ class Empirical(StoredDenoiser):
     @classmethod
     def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Empirical:
         return cls(tensors["items"], config["labels"], config["block"])
+
+    def untrained(self, seed: int = 0) -> Empirical:
+        """White noise in place of the items: as many, of their overall mean and deviation."""
+        noise = normal(tuple(self.items.shape), "untrained", seed).to(self.items)
+        return Empirical(self.items.mean() + self.items.std(correction=0) * noise, self.labels, self.block)

@@ -7,6 +7,7 @@ DiffidentError
 │  ├─ UnreadableItem    not an image, truncated, empty
 │  └─ TooLarge          more pixels than are opened safely (decompression bombs)
 ├─ NoItems              nothing to work on: an empty folder, or nothing readable in it
+├─ NotLabelled          a folder whose names do not tell the good from the strange
 ├─ TooFewItems          too few to train and calibrate on
 ├─ WrongShape           tensors that do not fit together
 ├─ Unconditional        a condition was given to a denoiser that takes none
@@ -59,6 +60,10 @@ class TooLarge(ItemError):
 
 class NoItems(DiffidentError):
     """There is nothing to work on."""
+
+
+class NotLabelled(DiffidentError):
+    """The folder does not say by its subfolders which items are good and which are strange."""
 
 
 class TooFewItems(DiffidentError):

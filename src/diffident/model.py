@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,6 +61,16 @@ class Model:
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return made.hexdigest()
+
+    def untrained(self, seed: int = 0) -> Model:
+        """The control: this model with a denoiser of the same kind and size that has learned nothing, see :meth:`StoredDenoiser.untrained`.
+
+        It has seen no item, so whatever is known to be good may calibrate it.
+
+        Raises:
+            InvalidSetting: the denoiser cannot be kept.
+        """
+        return replace(self, denoiser=self.stored.untrained(seed), seen=frozenset(), name=f"{self.name}, untrained", notes={})
 
     @property
     def stored(self) -> StoredDenoiser:

@@ -23,6 +23,7 @@ from .model import Model
 from .recipes import Reading, Recipe
 from .recipes import recipe as recipe_of
 from .scores import Scores
+from .spaces import Settled
 from .trajectory import Trajectory
 from .walks import Walk
 
@@ -192,7 +193,8 @@ class Scorer:
 
     def _film(self, walk: Any, elements: Tensor) -> Trajectory:
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
-        return walk(self.model.denoiser, elements, self.asked.probes(walk), provenance)
+        denoiser = Settled(self.model.denoiser, self.model.space, self.model.modality.shape[1:])
+        return walk(denoiser, elements, self.asked.probes(walk), provenance)
 
     @cached_property
     def columns(self) -> dict[str, Reading]:

@@ -49,7 +49,7 @@ class Walk(ABC):
         """How many independent noise draws each level is looked at with."""
         return 1
 
-    def answer(self, denoised: Tensor) -> Tensor:
+    def answer(self, denoiser: Denoiser, denoised: Tensor) -> Tensor:
         """What the walk makes of an answer before it goes on: the same, unless it clips."""
         return denoised
 
@@ -108,7 +108,7 @@ def common_noise(shape: tuple[int, ...], seed: int, level: int) -> Tensor:
 class Encode(Walk):
     """Drive items along the probability-flow ODE to noise, from little noise to much (DDIM inversion).
 
-    At each level: ask for E[x0 | x_t], clip it to [-1, 1] if asked, derive eps from the (clipped) answer again, and
+    At each level: ask for E[x0 | x_t], clip it to what items can be ([-1, 1] in pixels) if asked, derive eps from the (clipped) answer again, and
     move to the next level with x = alpha' x0 + sigma' eps. The item enters unscaled at the first level, as in DiffPath
     (Heng et al. 2024, 2405.11881), whose ten levels and clipping are the defaults. Cost: one evaluation per level.
     """
@@ -120,14 +120,14 @@ class Encode(Walk):
     def levels(self) -> Levels:
         return self.grid
 
-    def answer(self, denoised: Tensor) -> Tensor:
-        return denoised.clamp(-1, 1) if self.clip else denoised
+    def answer(self, denoiser: Denoiser, denoised: Tensor) -> Tensor:
+        return denoiser.kept(denoised) if self.clip else denoised
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         x, following = items, itertools.chain(list(self.grid)[1:], [(0.0, 1.0)])
         for (alpha, sigma), onward in zip(self.grid, following, strict=True):
             denoised = denoiser(x, alpha, sigma)
-            look = Look(alpha, sigma, x, self.answer(denoised))
+            look = Look(alpha, sigma, x, self.answer(denoiser, denoised))
             yield look
             x = look.moved(*onward)
 
@@ -251,10 +251,6 @@ class Sample(Walk):
     @property
     def evaluations(self) -> int:
         return 2 * len(self.grid) - 1 if self.solver == "heun" else len(self.grid)
-
-    def answer(self, denoised: Tensor) -> Tensor:
-        """What the walk makes of an answer before it goes on: the same, unless it clips."""
-        return denoised
 
     def about(self, items: Tensor, last: Look) -> Tensor:
         return last.denoised

@@ -36,6 +36,7 @@ def commands() -> None:
     diffident score bolts parts/incoming -o scores.csv
     diffident fit   bolts parts/more-good        calibrate again, on other known-good items
     diffident explain bolts bolt_017.png -o explain.png
+    diffident test  bolts parts                  figures on a labelled folder, with intervals
     diffident list  recipes
 
     Exit status: 0 done, 1 refused (the reason on standard error), 2 wrong usage, 130 interrupted.

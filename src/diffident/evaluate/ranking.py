@@ -8,7 +8,7 @@ float64, never clipped or scaled, and infinities are allowed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,12 +151,11 @@ def interval(
     if repeats < 1 or not 0 < confidence < 1:
         raise InvalidSetting(f"cannot draw {repeats} times for a confidence of {confidence}; give at least 1 repeat and a confidence between 0 and 1")
     strange, values = _checked(labels, scores)
-    group_of, strata = _strata(strange, groups)
-    rng, items = np.random.default_rng(seed), np.arange(len(values))
-    drawn = np.empty(repeats)
-    for i in range(repeats):
-        times = np.bincount(np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata]), minlength=group_of.max() + 1)
-        rows = np.repeat(items, times[group_of])
+    names = _named(strange, groups)
+    _require_two(strange, names)
+    drawn, items = np.empty(repeats), np.arange(len(values))
+    for i, times in enumerate(redrawn(strange, names, repeats, seed)):
+        rows = np.repeat(items, times)
         drawn[i] = metric(strange[rows], values[rows])
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(metric(strange, values)), float(low), float(high))
@@ -187,13 +186,43 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarr
     return positive.astype(np.int64), values.astype(np.float64)
 
 
-def _strata(strange: np.ndarray, groups: ArrayLike | None) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The group of each item as a number, and the groups by what they hold: normal items only, strange only, or both."""
+def redrawn(strange: np.ndarray, groups: np.ndarray, repeats: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each item is drawn, (n,), ``repeats`` times: whole groups, with replacement, among groups that hold the same classes.
+
+    Args:
+        strange: (n,), 1 = strange, 0 = normal.
+        groups: (n,) names or numbers of the independent units.
+        repeats: how often to draw.
+        seed: of the draws.
+
+    Example:
+        >>> [times.tolist() for times in redrawn(np.array([0, 0, 1, 1]), np.array([1, 2, 3, 3]), 2)]
+        [[0, 2, 1, 1], [1, 1, 1, 1]]
+    """
+    group_of = np.unique(groups, return_inverse=True)[1]
+    holds = _holds(strange, group_of)
+    strata = [np.flatnonzero((holds[0] == normal) & (holds[1] == odd)) for normal, odd in ((True, False), (False, True), (True, True))]
+    rng, strata = np.random.default_rng(seed), [stratum for stratum in strata if len(stratum)]
+    for _ in range(repeats):
+        yield np.bincount(np.concatenate([rng.choice(stratum, len(stratum)) for stratum in strata]), minlength=group_of.max() + 1)[group_of]
+
+
+def _holds(strange: np.ndarray, group_of: np.ndarray) -> np.ndarray:
+    """Whether each group holds normal and strange items, (2, groups)."""
+    return np.stack([np.bincount(group_of, weights=strange == label) > 0 for label in (0, 1)])
+
+
+def _named(strange: np.ndarray, groups: ArrayLike | None) -> np.ndarray:
+    """The group of each item."""
     names = np.arange(len(strange)) if groups is None else np.asarray(groups)
     if names.shape != strange.shape:
         raise WrongShape(f"an interval over groups needs one group per score; groups are {names.shape}, scores {strange.shape}")
-    group_of = np.unique(names, return_inverse=True)[1]
-    holds = np.stack([np.bincount(group_of, weights=strange == label) > 0 for label in (0, 1)])
+    return names
+
+
+def _require_two(strange: np.ndarray, groups: np.ndarray) -> None:
+    """Refuse to draw where a class has but one group of a sort."""
+    holds = _holds(strange, np.unique(groups, return_inverse=True)[1])
     for label, word in enumerate(("normal", "strange")):
         others = [int((holds[label] & (holds[1 - label] == mixed)).sum()) for mixed in (True, False)]
         if max(others) < 2:
@@ -201,5 +230,3 @@ def _strata(strange: np.ndarray, groups: ArrayLike | None) -> tuple[np.ndarray, 
                 f"an interval draws among groups that hold the same classes and needs two of a sort; the {word} items come from "
                 f"{others[0]} mixed and {others[1]} pure groups; give more groups, or quote the figure without an interval"
             )
-    strata = [np.flatnonzero((holds[0] == normal) & (holds[1] == odd)) for normal, odd in ((True, False), (False, True), (True, True))]
-    return group_of, [stratum for stratum in strata if len(stratum)]

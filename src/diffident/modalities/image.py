@@ -169,6 +169,18 @@ class Image(Modality):
         return np.asarray(PIL.Image.fromarray(plane).resize((self.width, self.height), PIL.Image.Resampling.BILINEAR))
 
 
+def pixels(item: Item) -> np.ndarray:
+    """An image as it was stored, upright and without transparency: (height, width, 1 or 3), in the numbers of its file.
+
+    Raises:
+        ItemError: it cannot be read; the message says why.
+
+    >>> pixels(Item("dots", np.array([[0, 255]], dtype=np.uint8)))[..., 0].tolist()
+    [[0, 255]]
+    """
+    return raster(_content(item), item.name).pixels
+
+
 def _content(item: Item) -> bytes | np.ndarray:
     """What is stored; a Pillow image that is in memory already as an array."""
     content = item.load()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import registry
+from ..denoiser import Denoiser, Level
 from ..errors import InvalidSetting
 
 
@@ -28,6 +29,10 @@ class Space(ABC):
     def map_back(self, maps: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *size"]:
         """A number per element of the space to a number per position of an item of that size; larger stays stranger."""
 
+    def kept(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *shape"]:
+        """Elements brought to what items of that size, within [-1, 1], can become: the same where a space knows no bounds."""
+        return elements
+
     def config(self) -> dict[str, Any]:
         """The space as plain data for JSON; :func:`space_from` reads it back."""
         return {"name": registry.name_of("spaces", type(self)), **asdict(self)}  # type: ignore[call-overload]
@@ -37,8 +42,40 @@ class InvertibleSpace(Space):
     """A space from which items come back."""
 
     @abstractmethod
-    def decode(self, elements: Float[Tensor, "n *shape"]) -> Float[Tensor, "n c *size"]:
-        """The inverse of :meth:`Space.encode`."""
+    def decode(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n c *size"]:
+        """The inverse of :meth:`Space.encode`, of items of that size."""
+
+    def kept(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *shape"]:
+        return self.encode(self.decode(elements, size).clamp(-1, 1))
+
+
+class Settled(Denoiser):
+    """A denoiser that knows its space, and so what its answers can be; asked, it answers as it did before.
+
+    Args:
+        inner: answers in the space.
+        space: where it lives.
+        size: of the items that are encoded.
+
+    >>> import torch
+    >>> from ..denoiser import Empirical
+    >>> from .haar import Haar
+    >>> white = Haar().encode(torch.ones(1, 1, 2, 2))
+    >>> Settled(Empirical(white), Haar(), (2, 2)).kept(1.5 * white).flatten().round(decimals=4).tolist()
+    [2.0, 0.0, 0.0, 0.0]
+    """
+
+    def __init__(self, inner: Denoiser, space: Space, size: tuple[int, ...]) -> None:
+        self.inner, self.space, self.size = inner, space, size
+
+    def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
+        return self.inner(x_t, alpha, sigma)
+
+    def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        return self.space.kept(answer, self.size)
+
+    def given(self, condition: object) -> Denoiser:
+        return Settled(self.inner.given(condition), self.space, self.size)
 
 
 def space_from(config: Mapping[str, Any]) -> Space:

@@ -24,7 +24,7 @@ class Pixels(InvertibleSpace):
     def encode(self, items: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         return items
 
-    def decode(self, elements: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
+    def decode(self, elements: Float[Tensor, "n c *size"], size: tuple[int, ...]) -> Float[Tensor, "n c *size"]:
         return elements
 
     def map_back(self, maps: Float[Tensor, "n c *size"], size: tuple[int, ...]) -> Float[Tensor, "n *size"]:

@@ -32,7 +32,7 @@ def _the_record_is_what_was_asked(walk: Walk) -> None:
     world = gaussian_world()
     film = walk(world.denoiser, world.ordinary[:4])
     answers = torch.stack([world.denoiser(x, a.item(), s.item()) for x, a, s in zip(film.x, film.alpha, film.sigma, strict=True)])
-    answers = walk.answer(answers)
+    answers = walk.answer(world.denoiser, answers)
     close(film.denoised, answers, 1e-9, f"the answers recorded by {walk}")
 
 
@@ -111,6 +111,20 @@ def _it_comes_back_from_its_tensors(denoiser: Denoiser, shape: tuple[int, ...]) 
         demand(torch.equal(again(x, 0.7, 0.7), denoiser(x, 0.7, 0.7)), f"{name(denoiser)} answers differently once it is made of its tensors again")
 
 
+def _its_control_is_of_its_kind_and_size_and_knows_nothing_of_it(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
+    if isinstance(denoiser, StoredDenoiser):
+        control, again, other = (denoiser.untrained(seed) for seed in (0, 0, 1))
+        sizes = [{key: tensor.shape for key, tensor in one.tensors().items()} for one in (denoiser, control)]
+        demand(type(control) is type(denoiser) and sizes[0] == sizes[1], f"the control of {name(denoiser)} is of another kind or size: {sizes[1]}")
+        x = _seen(denoiser, shape)
+        answers = [one(x, 0.7, 0.7) for one in (denoiser, control, again, other)]
+        demand(torch.equal(answers[1], answers[2]), f"the control of {name(denoiser)} is another one the second time, of one seed")
+        demand(
+            not any(torch.equal(answers[1], one) for one in (answers[0], answers[3])),
+            f"the control of {name(denoiser)} answers as {name(denoiser)} or as another seed does",
+        )
+
+
 def _pure_noise_is_answered_with_the_mean(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
     found = denoiser(_seen(denoiser, shape), 0.0, 1.0)
     close(found, found[:1].expand_as(found), 1e-4, f"{name(denoiser)} at alpha = 0, where x says nothing")
@@ -137,4 +151,5 @@ DENOISER: tuple[Callable[[Denoiser, tuple[int, ...]], None], ...] = (
     _an_item_is_answered_alone_as_in_company,
     _pure_noise_is_answered_with_the_mean,
     _it_comes_back_from_its_tensors,
+    _its_control_is_of_its_kind_and_size_and_knows_nothing_of_it,
 )
