@@ -17,11 +17,13 @@ _HOMES = {
     "Recipe": "recipes",
     "Scorer": "scorer",
     "Scores": "scores",
+    "Training": "learning",
     "Verdict": "verdict",
     "Verdicts": "verdict",
     "load": "store",
     "save": "store",
     "train": "learning",
+    "training": "learning",
 }
 
 __version__ = _version("diffident")
@@ -34,11 +36,13 @@ __all__ = [
     "Recipe",
     "Scorer",
     "Scores",
+    "Training",
     "Verdict",
     "Verdicts",
     "load",
     "save",
     "train",
+    "training",
 ]
 
 

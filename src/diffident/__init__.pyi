@@ -1,6 +1,8 @@
 from .detector import Detector as Detector
 from .errors import DiffidentError as DiffidentError
+from .learning import Training as Training
 from .learning import train as train
+from .learning import training as training
 from .model import Model as Model
 from .recipes import Reading as Reading
 from .recipes import Recipe as Recipe

@@ -68,6 +68,15 @@ class StoredDenoiser(Denoiser):
     def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> StoredDenoiser:
         """The denoiser whose :meth:`config` and :meth:`tensors` these are."""
 
+    @property
+    def precision(self) -> str:
+        """Of its arithmetic: ``fp32``, or ``bf16`` where a network makes use of it. No part of its identity."""
+        return "fp32"
+
+    def at(self, precision: str) -> StoredDenoiser:
+        """The same denoiser with that arithmetic: ``auto``, ``fp32`` or ``bf16``. An exact one has single precision only."""
+        return self
+
     @abstractmethod
     def untrained(self, seed: int = 0) -> StoredDenoiser:
         """The control: a denoiser of the same kind and size that has learned nothing. Another seed, another one.

@@ -18,17 +18,19 @@ from .data import Item, Items
 from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining
 from .folder import read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen
+from .hardware import stamp
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
 from .scorer import Scorer
 from .scores import Scores
 from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
+from .witness import check_rows
 
 REFERENCES, GALLERY = "references.safetensors", "gallery.safetensors"
 
 
 #: Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one.
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,19 +246,24 @@ class Detector:
             self.calibration.references.save(place / REFERENCES)
             if self.gallery is not None:
                 self.gallery.save(place / GALLERY)
+            said |= {"witness": self.scorer.witness().tolist()}
             said |= {"combiner": self.calibration.combiner.to_config(), "depth": self.depth.to_config(), "references": len(self.calibration)}
         return facts | {"detector": said}
 
     @staticmethod
-    def load(folder: str | Path) -> Detector:
+    def load(folder: str | Path, precision: str = "auto") -> Detector:
         """Read a detector's folder. A folder of a model alone gives a detector that still wants ``fit``.
+
+        Args:
+            precision: see ``diffident.load``.
 
         Raises:
             NotAModel, DamagedModel, NewerFormat: see ``diffident.load``.
             ForeignScores: the calibration belongs to another model or recipe.
+            DifferentAnswers: on this machine, in this precision, the model or its statistics are not what they were.
         """
         facts = read_folder(folder)
-        model, said = store.restore(Path(folder), facts), facts.get("detector")
+        model, said = store.restore(Path(folder), facts, precision), facts.get("detector")
         if said is None:
             return Detector(model)
         try:
@@ -266,7 +273,10 @@ class Detector:
             combine = combiner(said["combiner"]["name"], said["combiner"]["settings"])
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
             kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
-            return Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)
+            made = Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)
+            if "witness" in said and facts["made_on"] != stamp(model.stored.precision):
+                check_rows(Path(folder), np.array(said["witness"]), made.scorer.witness(), calibration.references.values)
+            return made
         except (KeyError, TypeError) as error:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
         except ForeignScores as error:

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from . import registry
+from . import checkpoint, noise, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
 from .denoiser import Empirical
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
+from .folder import writable
 from .gallery import KEEP
+from .hardware import precision as settled_precision
 from .modalities import Modality, Opened
 from .model import Model
+from .networks import NETWORKS
+from .optimise import Record, Schedule
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
 from .spaces import space_from
 from .verdict import LEVELS, Policy
 
-#: what can be learned: ``none`` keeps the items themselves as an exact denoiser and is ready at once
-NETWORKS = ("none",)
+T = TypeVar("T")
 
-#: Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one.
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+#: what can be learned: a network, or ``none``, which keeps the items themselves as an exact denoiser and is ready at once
+LEARNED = ("none", *NETWORKS)
+
+#: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
+WATCHED, MOST_WATCHED = 20, 256
 
 
-def silent(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
+class Progress(Protocol):
+    """Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one."""
+
+    def __call__(self, steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
+        """``worth`` is how many items a step is about."""
+        ...
+
+
+def silent(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
     """Shows no progress."""
     return steps
 
@@ -44,36 +60,75 @@ class Training:
     """How to learn; the flags of ``diffident train`` mirror these.
 
     Attributes:
-        network: what is learned; ``none`` keeps the items.
+        network: what is learned: ``unet``, ``mlp``, or ``none``, which keeps the items.
         size: height and width to which items are brought, one number for a square; None lets the items decide.
         channels: 1 or 3; None lets the items decide.
         share: of the items held out to calibrate; at least 99 items where that is at most half.
-        seed: of the split.
+        seed: of the split, and of all that is random in learning.
         modality: of the items.
         keep: of so many references a small copy is kept in the folder, to be looked at beside a strange item.
+        space: where the diffusion lives, unless the recipe says it: ``pixels`` or ``haar``.
+        images_seen: items shown to the network in all.
+        width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
+        batch, rate, every: see :class:`diffident.optimise.Schedule`.
+        precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
+
+    Raises:
+        InvalidSetting: a setting outside its range.
     """
 
-    network: str = "none"
+    network: str = "unet"
     size: int | tuple[int, int] | None = None
     channels: int | None = None
     share: float = 0.25
     seed: int = 0
     modality: str = "image"
     keep: int = KEEP
+    space: str = "pixels"
+    images_seen: int = 50_000
+    width: int = 64
+    batch: int = 64
+    rate: float = 0.02
+    every: float = 30.0
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise InvalidSetting(f"no network called {self.network!r}; there are: {', '.join(NETWORKS)}")
+        if self.network not in LEARNED:
+            raise InvalidSetting(f"no network called {self.network!r}; there are: {', '.join(LEARNED)}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
+        if self.width < 32 or self.width % 32:
+            raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
+        if self.network != "none":
+            self.schedule  # noqa: B018 - refuses settings before the work
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the network descends."""
+        return Schedule(self.images_seen, self.batch, self.rate, every=self.every, seed=self.seed, precision=self.precision)
+
+    def shaped(self, shape: Sequence[int]) -> dict[str, Any]:
+        """The settings of a network for items of that shape."""
+        if self.network == "mlp":
+            return {"shape": list(shape), "width": 4 * self.width, "blocks": 3}
+        if len(shape) not in (2, 3):
+            raise InvalidSetting(f"a U-Net takes items (channels, length) or (channels, height, width); got {tuple(shape)}. Give network='mlp'")
+        widths = [self.width, -(-3 * self.width // 64) * 32, 2 * self.width]
+        return {"channels": shape[0], "dims": len(shape) - 1, "widths": widths, "blocks": 2, "patch": _patch(max(shape[1:])), "head": 32}
+
+
+def _patch(side: int) -> int:
+    """The finest grid has some sixteen to forty positions a side: finer costs time, coarser loses detail."""
+    return next(patch for most, patch in ((15, 1), (47, 2), (160, 4), (4096, 8)) if side <= most)
 
 
 @dataclass(frozen=True)
-class Learned:
+class Outcome:
     """What learning gave: a calibrated detector, and the items that were left out with the reason."""
 
     detector: Detector
     left_out: tuple[tuple[str, str], ...]
+    held_out_loss: float | None = None
 
 
 def train(
@@ -81,65 +136,143 @@ def train(
     recipe: str | Recipe = "reconstruction",
     out: str | Path | None = None,
     *,
-    network: str = "none",
+    network: str = "unet",
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     share: float = 0.25,
     seed: int = 0,
     modality: str = "image",
     keep: int = KEEP,
+    space: str = "pixels",
+    images_seen: int = 50_000,
+    width: int = 64,
+    batch: int = 64,
+    rate: float = 0.02,
+    every: float = 30.0,
+    precision: str = "auto",
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
     """Learn what is ordinary from known-good items.
 
     Items that cannot be read, and copies of others, are left out. With ``out``, part of the items is held out to
-    calibrate, and the folder holds a detector that is ready: ``Detector.load(out)``. Without, all items are learned
-    from, and the model returned still wants ``Detector.fit`` on others.
+    calibrate, and the folder holds a detector that is ready: ``Detector.load(out)``; interrupted, even by a power cut, the
+    same call goes on where it last wrote, in ``out.training``. Without, all items are learned from, and the model returned
+    still wants ``Detector.fit`` on others. Under ``torchrun`` all processes share the work and the first one writes.
 
     Args:
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels).
         recipe: how the detector will ask, by name or as data.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep: see :class:`Training`.
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision: see
+            :class:`Training`.
         policy: at which p-values the detector flags and abstains.
-        progress: see :data:`Progress`.
+        progress: see :class:`Progress`.
 
     Raises:
         NoItems: nothing readable.
         TooFewItems: too few to learn from and to calibrate on.
         TooFewReferences: too few for the policy; the message gives the number needed.
+        ForeignCheckpoint: the place holds an interrupted training of other items or settings.
+        Diverged: the loss is no longer a number.
         OutputError: ``out`` cannot be written.
 
     >>> import numpy as np
     >>> train(np.random.default_rng(0).uniform(size=(40, 8, 8)), network="none").modality.shape
     (1, 8, 8)
     """
-    how = Training(network, size, channels, share, seed, modality, keep)
+    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision)
     if out is None:
-        opened, _, kind = _opened(source, how, progress)
-        return _model([one for _, one in opened], kind, recipe_of(recipe), "model", how)
-    learned = learn(source, recipe, how, policy or Policy(), Path(out).name, progress)
-    learned.detector.save(out)
+        return _drained(_alone(source, recipe_of(recipe), how, progress), how, progress)
+    learned = learn(source, recipe, how, policy or Policy(), Path(out).name, progress, Path(out))
+    if optimise.leads():
+        learned.detector.save(out)
+        place_of(Path(out)).clear()
     return learned.detector.model
 
 
-def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress = silent) -> Learned:
-    """Split by content, learn from one part, calibrate on the other. Nothing is written.
+def training(
+    source: Any,
+    recipe: str | Recipe = "reconstruction",
+    out: str | Path | None = None,
+    *,
+    how: Training | None = None,
+    policy: Policy | None = None,
+) -> Iterator[Record]:
+    """The same as :func:`train`, record by record: the caller's ``for`` is the hook, and may stop whenever it likes.
+
+    The folder is written after the last record; a loop that is left before goes on when it is entered again with the same
+    ``out``. With ``network="none"`` there is nothing to descend, and no record.
+
+    Args:
+        how: all settings.
+
+    Raises:
+        what :func:`train` raises.
+
+    >>> import numpy as np
+    >>> few = np.random.default_rng(0).uniform(size=(60, 8, 8))
+    >>> losses = [record.loss for record in training(few, how=Training(images_seen=128, width=32))]
+    >>> len(losses)
+    2
+    """
+    wanted = how or Training()
+    if out is None:
+        yield from _alone(source, recipe_of(recipe), wanted, silent)
+        return
+    target = writable(out)
+    learned = yield from _learning(source, recipe, wanted, policy or Policy(), target.name, silent, target)
+    if optimise.leads():
+        learned.detector.save(target)
+        place_of(target).clear()
+
+
+def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress = silent, out: Path | None = None) -> Outcome:
+    """Split by content, learn from one part, calibrate on the other. Of ``out`` only the checkpoints beside it are written.
 
     Raises:
         what :func:`train` raises.
     """
+    return _drained(_learning(source, recipe, how, policy, name, progress, out), how, progress)
+
+
+def _drained(records: Generator[Record, None, T], how: Training, progress: Progress) -> T:
+    """What a generator of records returns, its steps shown."""
+    returned: list[T] = []
+
+    def caught() -> Iterator[Record]:
+        returned.append((yield from records))
+
+    total = 0 if how.network == "none" else how.schedule.steps
+    with closing(caught()) as steps:
+        for _ in progress(steps, "learning", total, how.batch) if total else steps:
+            pass
+    return returned[0]
+
+
+def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Generator[Record, None, Model]:
+    opened, _, kind = _opened(source, how, progress)
+    return (yield from _model([one for _, one in opened], kind, asked, "model", how, None))[0]
+
+
+def _learning(
+    source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None
+) -> Generator[Record, None, Outcome]:
     asked = recipe_of(recipe)
     opened, left_out, kind = _opened(source, how, progress)
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
     learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
     _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
-    model = _model([opened[i][1] for i in learned], kind, asked, name, how)
+    model, loss = yield from _model([opened[i][1] for i in learned], kind, asked, name, how, out)
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
-    return Learned(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out)
+    return Outcome(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out, loss)
+
+
+def place_of(out: Path) -> checkpoint.Place:
+    """Where the checkpoints of a folder to be written lie: beside it, for the folder itself is whole or not there."""
+    return checkpoint.Place(out.with_name(f"{out.name}.training"), "")
 
 
 def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
@@ -175,9 +308,28 @@ def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> 
         raise TooFewReferences(f"{refusal}: of the {count} items {held_out} are held out to calibrate, so give {enough} items in all") from refusal
 
 
-def _model(opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training) -> Model:
-    """The exact denoiser of the items themselves, in the space that the recipe asks for."""
-    lives = space_from({"name": asked.space or "pixels"})
+def _model(
+    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
+) -> Generator[Record, None, tuple[Model, float | None]]:
+    """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
+    lives = space_from({"name": asked.space or how.space})
     values = lives.encode(torch.from_numpy(np.stack([one.values for one in opened])))
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
-    return Model(Empirical(values), kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes)
+    if how.network == "none":
+        return Model(Empirical(values), kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes), None
+    watched = _watched(len(opened), how.seed)
+    learns = np.setdiff1d(np.arange(len(opened)), watched)
+    items = hashlib.sha256(" ".join([str(kind.config()), str(lives.config()), *(one.digest for one in opened)]).encode()).hexdigest()
+    optimise.join()
+    place = None if out is None else place_of(out).folder
+    for record in optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items):
+        yield record
+    seen = frozenset(opened[i].digest for i in learns)
+    notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "held-out loss": f"{record.held_out:.4f}, of {len(watched)} items"}
+    notes |= {"trained in": settled_precision(how.precision)}
+    return Model(record.denoiser, kind, lives, seen=seen, name=name, notes=notes), record.held_out
+
+
+def _watched(count: int, seed: int) -> np.ndarray:
+    """Which items are only watched, ascending; none of a handful."""
+    return np.sort(noise.order(count, "watched", seed)[: min(count // WATCHED, MOST_WATCHED)].numpy())

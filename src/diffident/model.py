@@ -59,7 +59,7 @@ class Model:
         made = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
         for name, tensor in sorted(self.stored.tensors().items()):
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            made.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return made.hexdigest()
 
     def untrained(self, seed: int = 0) -> Model:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import checkpoint, noise
-from .errors import InvalidSetting
+from .errors import Diverged, InvalidSetting
 from .hardware import precision
 from .networks import DTYPES, network, renormalise
 from .precondition import Learned, measured, ratios
@@ -48,7 +48,7 @@ class Schedule:
 
     images_seen: int = 100_000
     batch: int = 64
-    rate: float = 0.01
+    rate: float = 0.02
     clip: float = 1.0
     every: float = 30.0
     seed: int = 0
@@ -125,6 +125,8 @@ class Descent:
         self.step += 1
         self._follow()
         self.losses = [*self.losses[-99:], _mean(loss.detach(), world)]
+        if not math.isfinite(self.losses[-1]):
+            raise Diverged(f"after {self.step} steps the loss is {self.losses[-1]}; give a lower rate than {self.how.rate:g}, or precision='fp32'")
 
     def _loss(self, items: Tensor, step: int, rank: int, world: int) -> Tensor:
         drawn = noise.normal((self.how.batch, *items.shape[1:]), "training noise", self.how.seed, step)[rank::world][: len(items)]
@@ -206,22 +208,41 @@ def descend(
         ForeignCheckpoint: the place holds another run.
         OutputError: the place cannot be written.
     """
-    state, began = Descent(elements, kind, settings, how), time.perf_counter()
+    state = Descent(elements, kind, settings, how)
+    if how.batch % _place()[1]:
+        raise InvalidSetting(f"a batch of {how.batch} cannot be shared by {_place()[1]} processes; give a multiple")
     kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, replace(how, every=0.0), identity))
     if kept is not None and (found := kept.read()) is not None:
         state.restore(found)
+    if _place()[1] > 1:
+        torch.distributed.barrier()  # nobody writes before all have read
+    try:
+        yield from _steps(state, elements, watched, kept)
+    except GeneratorExit:  # whoever listens has gone, between two steps: nothing is lost
+        _write(kept, state)
+        raise
+
+
+def _steps(state: Descent, elements: Tensor, watched: Tensor, kept: checkpoint.Place | None) -> Iterator[Record]:
+    how, began = state.how, time.perf_counter()
     first, marks = state.step, _marks(how.steps)
     last = began
     while state.step < how.steps:
         state.advance(elements)
         held = state.held_out(watched) if state.step in marks else math.nan
         now = time.perf_counter()
-        if kept is not None and _place()[0] == 0 and (now - last >= how.every or state.step == how.steps):
-            kept.write(state.tensors())
+        if now - last >= how.every or state.step == how.steps:
+            _write(kept, state)
             last = now
         yield _record(state, held, first, now - began)
     if first == how.steps:  # it was interrupted after the last step: one record all the same
         yield _record(state, state.held_out(watched), first, time.perf_counter() - began)
+
+
+def _write(kept: checkpoint.Place | None, state: Descent) -> None:
+    """Of several processes the first writes for all."""
+    if kept is not None and leads():
+        kept.write(state.tensors())
 
 
 def _record(state: Descent, held: float, first: int, seconds: float) -> Record:
@@ -244,7 +265,7 @@ def rate_at(step: int, how: Schedule) -> float:
 
 def batch_of(how: Schedule, step: int, count: int) -> Tensor:
     """Which items a step sees: one shuffled pass after another, each item once a pass."""
-    places = np.arange(step * how.batch, min((step + 1) * how.batch, how.images_seen))
+    places = np.arange(step * how.batch, (step + 1) * how.batch)
     passes = {number: noise.order(count, "pass", how.seed, number) for number in np.unique(places // count).tolist()}
     return torch.tensor([int(passes[place // count][place % count]) for place in places.tolist()])
 
@@ -276,7 +297,12 @@ def _place() -> tuple[int, int]:
     return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
 
 
-def joined() -> None:
+def leads() -> bool:
+    """Whether this process is the only one, or the first of several: the one that writes and speaks."""
+    return _place()[0] == 0
+
+
+def join() -> None:
     """Join the processes that ``torchrun`` started, if it did."""
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")

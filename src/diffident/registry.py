@@ -19,15 +19,15 @@ from .errors import InvalidSetting, UnknownName
 
 T = TypeVar("T")
 
-#: where each kind lives: a package whose files are named as the things in it, or a single module
+#: where each kind lives: packages whose files are named as the things in them, or single modules
 ROOMS = {
-    "statistics": "diffident.statistics",
-    "denoisers": "diffident.denoiser",
-    "walks": "diffident.walks",
-    "probes": "diffident.probes",
-    "spaces": "diffident.spaces",
-    "modalities": "diffident.modalities",
-    "recipes": "diffident.recipes",
+    "statistics": ("diffident.statistics",),
+    "denoisers": ("diffident.denoiser", "diffident.precondition"),
+    "walks": ("diffident.walks",),
+    "probes": ("diffident.probes",),
+    "spaces": ("diffident.spaces",),
+    "modalities": ("diffident.modalities",),
+    "recipes": ("diffident.recipes",),
 }
 
 _things: dict[tuple[str, str], object] = {}
@@ -53,7 +53,9 @@ def registered(kind: str, name: str) -> Callable[[T], T]:
 
 def names(kind: str) -> list[str]:
     """All names of a kind, sorted. Modules named as the thing in them are listed without being imported."""
-    found = _files(kind) | {point.name for point in _announced(kind)}  # first: finding the files of a single module registers what it holds
+    found = {point.name for point in _announced(kind)}.union(*map(_files, ROOMS[kind]))  # first: single modules register what they hold
+        point.name for point in _announced(kind)
+    }  # first: finding the files of a single module registers what it holds
     return sorted(found | {name for room, name in _things if room == kind})
 
 
@@ -83,19 +85,20 @@ def name_of(kind: str, thing: object) -> str:
 
 
 def _import(kind: str, name: str) -> None:
-    if name in _files(kind):
-        importlib.import_module(f"{ROOMS[kind]}.{name}")
+    for room in ROOMS[kind]:
+        if name in _files(room):
+            importlib.import_module(f"{room}.{name}")
     for point in _announced(kind):
         if point.name == name:
             register(kind, name, point.load())
 
 
-def _files(kind: str) -> set[str]:
-    room = importlib.util.find_spec(ROOMS[kind])
-    if room is None or room.submodule_search_locations is None:  # a single module: importing it registers what it holds
-        importlib.import_module(ROOMS[kind])
+def _files(room: str) -> set[str]:
+    found = importlib.util.find_spec(room)
+    if found is None or found.submodule_search_locations is None:  # a single module: importing it registers what it holds
+        importlib.import_module(room)
         return set()
-    return {module.name for module in pkgutil.iter_modules(room.submodule_search_locations) if not module.name.startswith("_")}
+    return {module.name for module in pkgutil.iter_modules(found.submodule_search_locations) if not module.name.startswith("_")}
 
 
 def _announced(kind: str) -> metadata.EntryPoints:

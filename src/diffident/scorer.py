@@ -26,6 +26,7 @@ from .scores import Scores
 from .spaces import Settled
 from .trajectory import Trajectory
 from .walks import Walk
+from .witness import items as items_of
 
 #: One trajectory for each different walk of a recipe.
 Films = Mapping[Walk, Trajectory]
@@ -127,6 +128,12 @@ class Scorer:
         films, mapped = self._films(opened), self.asked.mapped
         where = self._maps(opened, films, mapped)[0] if mapped else None
         return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where)
+
+    def witness(self) -> np.ndarray:
+        """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k): what shows whether another machine agrees."""
+        opened = [Opened(one.numpy(), {}, "") for one in items_of(self.model)]
+        with torch.no_grad():
+            return self.asked.read(self._films(opened)).cpu().numpy()[: len(opened)]
 
     def require_maps(self) -> None:
         """Refuse, before the work, a recipe that has no map.

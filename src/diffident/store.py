@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import registry
+from . import registry, witness
 from .errors import DamagedModel
 from .folder import read_folder, write_folder
 from .modalities import Modality
@@ -36,22 +37,31 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.stored.tensors().items()}
     (place / WEIGHTS).write_bytes(to_bytes({**{f"denoiser.{name}": tensor for name, tensor in tensors.items()}, "seen": seen}))
     (place / CARD).write_text(card(model), "utf-8", "backslashreplace")
-    return {"diffident": version("diffident"), "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint}}
+    made_on = witness.write(place, model)
+    return {
+        "diffident": version("diffident"),
+        "made_on": made_on,
+        "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint},
+    }
 
 
-def load(folder: str | Path) -> Model:
-    """Read a model's folder. Every file is checked before it is used.
+def load(folder: str | Path, precision: str = "auto") -> Model:
+    """Read a model's folder. Every file is checked before it is used; on other hardware its answers are checked too.
+
+    Args:
+        precision: of the arithmetic: ``auto`` takes the best of this machine, ``fp32`` and ``bf16`` are as they say.
 
     Raises:
+        DifferentAnswers: this machine, in this precision, does not answer as the one that made it did.
         NotAModel: it is not a folder that Diffident has written.
         DamagedModel: a file is missing, cut short or altered.
         NewerFormat: a later version wrote it.
     """
     facts = read_folder(folder)
-    return restore(Path(folder), facts)
+    return restore(Path(folder), facts, precision)
 
 
-def restore(place: Path, facts: Mapping[str, Any]) -> Model:
+def restore(place: Path, facts: Mapping[str, Any], precision: str = "auto") -> Model:
     """The model of a folder whose manifest has been read and checked.
 
     Raises:
@@ -63,7 +73,10 @@ def restore(place: Path, facts: Mapping[str, Any]) -> Model:
         raise DamagedModel(f"{place} describes its model incompletely ({type(error).__name__}: {error}); make it again") from error
     if model.fingerprint != facts["model"]["fingerprint"]:
         raise DamagedModel(f"{place} does not hold the model that its manifest names, but {model.fingerprint[:12]}; make it again")
-    return model
+    here = replace(model, denoiser=model.stored.at(precision))
+    if "made_on" in facts:
+        witness.check(place, here, facts["made_on"])
+    return here
 
 
 def _described(place: Path, said: Mapping[str, Any]) -> Model:

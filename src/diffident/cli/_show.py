@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,11 +14,28 @@ if TYPE_CHECKING:
     from ..detector import Detector
 
 
-def bar(steps: Iterable[Any], doing: str, total: int) -> Iterable[Any]:
-    """Shows progress on standard error where that is a terminal, and nothing elsewhere."""
+def bar(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
+    """Shows progress on standard error where that is a terminal, and nothing elsewhere: done, per second, time left.
+
+    ``worth`` is how many items a step is about; then it is items that are counted.
+    """
     from tqdm import tqdm
 
-    return tqdm(steps, desc=doing, total=total, file=sys.stderr, disable=sys.stderr is None or not sys.stderr.isatty(), leave=False)
+    hidden, items = sys.stderr is None or not sys.stderr.isatty(), worth > 1
+    scale, unit = (worth, " images") if items else (False, "it")
+    return tqdm(steps, desc=doing, total=total, file=sys.stderr, disable=hidden, leave=False, unit=unit, unit_scale=scale)
+
+
+def stoppable(stop: Interruption) -> Callable[..., Iterable[Any]]:
+    """A bar that ends in KeyboardInterrupt between two steps, once that was asked: whoever makes the steps can keep what is whole."""
+
+    def steps(made: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
+        for one in bar(made, doing, total, worth):
+            yield one
+            if stop.asked:
+                raise KeyboardInterrupt
+
+    return steps
 
 
 def summary(facts: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:

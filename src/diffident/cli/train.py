@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 @click.argument("items", type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write.")
 @click.option("--recipe", default="reconstruction", show_default=True, help="How items are asked about; see 'diffident list recipes'.")
-@click.option("--network", default="none", show_default=True, help="What is learned; 'none' keeps the items and is ready at once.")
+@click.option("--network", default="unet", show_default=True, help="What is learned: unet, mlp, or none, which keeps the items and is ready at once.")
+@click.option("--space", default="pixels", show_default=True, help="Where the diffusion lives, unless the recipe says it; see 'diffident list spaces'.")
+@click.option("--images-seen", type=int, default=50_000, show_default=True, help="Items shown to the network in all, each as often as it is shown.")
+@click.option("--width", type=int, default=64, show_default=True, help="Channels of the network on its finest grid, a multiple of 32.")
+@click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
+@click.option("--rate", type=float, default=0.02, show_default=True, help="Of learning, at its highest.")
+@click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the arithmetic; auto is the best here.")
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
 )
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
 @click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split, and of all that is random in learning.")
 @click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the strictest of .01, .02, .05 within reach.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
@@ -32,6 +39,13 @@ def command(
     out: str,
     recipe: str,
     network: str,
+    space: str,
+    images_seen: int,
+    width: int,
+    batch: int,
+    rate: float,
+    every: float,
+    precision: str,
     size: str | None,
     channels: str | None,
     share: float,
@@ -45,23 +59,35 @@ def command(
 
     The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
     read, and copies of others, are left out and named.
+
+    Interrupted, by Ctrl-C or a power cut, the same command goes on where it last wrote: checkpoints lie in OUT.training
+    until OUT is whole. Under torchrun all processes share the work.
     """
     wanted = _show.size(size)
 
     from ..folder import writable
-    from ..learning import Training, learn
+    from ..learning import Training, learn, place_of
+    from ..optimise import leads
     from ..verdict import Policy
 
-    policy, how = Policy(flag, abstain), Training(network, wanted, int(channels) if channels else None, share, seed, keep=keep)
+    policy, how = (
+        Policy(flag, abstain),
+        Training(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
+    )
     target = writable(out)
-    learned = learn(items, recipe, how, policy, target.name, _show.bar)
+    with _show.Interruption() as stop:
+        learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
+    if not leads():
+        return
     detector = learned.detector
     detector.save(target)
+    place_of(target).clear()
     _show.left_out(learned.left_out)
-    facts = {"trained": len(detector.model.seen), **_show.calibrated(detector, out, len(learned.left_out))}
+    facts = {"trained": len(detector.model.seen), "held_out_loss": learned.held_out_loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [
         f"learned from {facts['trained']} items, calibrated on {facts['references']}, written to {out}",
         *_resized(detector),
+        *([] if network == "none" else [f"held-out loss {learned.held_out_loss:.4f}; 1 would be no better than a Gaussian"]),
         facts["promise"],
         f"next: diffident score {out} ITEMS -o scores.csv",
     ]

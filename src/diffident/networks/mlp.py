@@ -43,5 +43,3 @@ class MLP(Network):
         for block in self.blocks:
             stream = block(stream, embedded)
         return (self.out(F.silu(stream)) * self.gain.to(x.dtype)).reshape(x.shape)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,10 +45,10 @@ class UNet(Network):
         self.embedding = Embedding(embedded)
         self.stem, self.shift = Weights(widths[0], inside, kernel), Shift(widths[0], embedded)
         self.down = nn.ModuleList(nn.ModuleList(Block(width, embedded, kernel) for _ in range(blocks)) for width in widths[:-1])
-        self.widen = nn.ModuleList(Weights(wide, narrow, point) for narrow, wide in zip(widths, widths[1:], strict=False))
+        self.widen = nn.ModuleList(Weights(wide, narrow, point) for narrow, wide in itertools.pairwise(widths))
         self.bottom = nn.ModuleList(Block(widths[-1], embedded, kernel) for _ in range(2 * blocks))
         self.attention = Attention(widths[-1], head)
-        self.narrow = nn.ModuleList(Weights(narrow, wide, point) for narrow, wide in zip(widths, widths[1:], strict=False))
+        self.narrow = nn.ModuleList(Weights(narrow, wide, point) for narrow, wide in itertools.pairwise(widths))
         self.up = nn.ModuleList(nn.ModuleList(Block(width, embedded, kernel) for _ in range(blocks)) for width in widths[:-1])
         self.out, self.gain = Weights(inside, widths[0], kernel, 1 / SILU), nn.Parameter(torch.zeros(()))
 
