@@ -22,7 +22,7 @@ FLOORS = [
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "gallery", "evaluate", "checkpoint", "optimise"},
+    {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise"},
     {"scorer", "detector", "guard", "learning", "assessment", "testing"},
     {"cli", "service", "web", "report"},
 ]

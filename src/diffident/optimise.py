@@ -137,7 +137,8 @@ class Descent:
     def _follow(self) -> None:
         """The average follows the weights: a power function of the time passed, so that any length of run is averaged alike."""
         keep = (1 - 1 / self.step) ** (1 + power(EMA_WIDTH))
-        torch._foreach_lerp_(list(self.average.network.parameters()), self.parameters, 1 - keep)
+        for average, latest in zip(self.average.network.parameters(), self.parameters, strict=True):
+            average.lerp_(latest, 1 - keep)
 
     @torch.no_grad()
     def held_out(self, elements: Tensor) -> float:

@@ -53,9 +53,7 @@ def registered(kind: str, name: str) -> Callable[[T], T]:
 
 def names(kind: str) -> list[str]:
     """All names of a kind, sorted. Modules named as the thing in them are listed without being imported."""
-    found = {point.name for point in _announced(kind)}.union(*map(_files, ROOMS[kind]))  # first: single modules register what they hold
-        point.name for point in _announced(kind)
-    }  # first: finding the files of a single module registers what it holds
+    found = {point.name for point in _announced(kind)}.union(*map(_files, ROOMS[kind]))  # first: a single module registers what it holds
     return sorted(found | {name for room, name in _things if room == kind})
 
 

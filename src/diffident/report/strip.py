@@ -76,7 +76,7 @@ def _decoded(model: Model, elements: Tensor) -> np.ndarray:
     if not isinstance(space, InvertibleSpace):
         return elements[0].cpu().numpy()
     with torch.no_grad():
-        return space.decode(elements)[0].float().cpu().numpy()
+        return space.decode(elements, model.modality.shape[1:])[0].float().cpu().numpy()
 
 
 def _padded(picture: Picture, width: int) -> Picture:
