@@ -240,7 +240,7 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
     """What a generator of records returns, its steps shown."""
     returned: list[T] = []
 
-    def caught() -> Iterator[Record]:
+    def caught() -> Generator[Record, None, None]:
         returned.append((yield from records))
 
     total = 0 if how.network == "none" else how.schedule.steps
@@ -322,12 +322,20 @@ def _model(
     items = hashlib.sha256(" ".join([str(kind.config()), str(lives.config()), *(one.digest for one in opened)]).encode()).hexdigest()
     optimise.join()
     place = None if out is None else place_of(out).folder
-    for record in optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items):
-        yield record
+    record = yield from _last(optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items))
     seen = frozenset(opened[i].digest for i in learns)
     notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "held-out loss": f"{record.held_out:.4f}, of {len(watched)} items"}
     notes |= {"trained in": settled_precision(how.precision)}
-    return Model(record.denoiser, kind, lives, seen=seen, name=name, notes=notes), record.held_out
+    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), record.held_out
+
+
+def _last(records: Iterator[Record]) -> Generator[Record, None, Record]:
+    """The same records; returns the last of them."""
+    latest = next(records)
+    yield latest
+    for latest in records:
+        yield latest
+    return latest
 
 
 def _watched(count: int, seed: int) -> np.ndarray:

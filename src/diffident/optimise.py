@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import checkpoint, noise
-from .errors import Diverged, InvalidSetting
+from .errors import Diverged, InvalidSetting, TrainingError
 from .hardware import precision
 from .networks import DTYPES, network, renormalise
 from .precondition import Learned, measured, ratios
@@ -89,6 +89,17 @@ class Record:
     seconds: float
     images_per_second: float
     denoiser: Learned | None = None
+
+    @property
+    def finished(self) -> Learned:
+        """The learned denoiser.
+
+        Raises:
+            TrainingError: this is not the last record.
+        """
+        if self.denoiser is None:
+            raise TrainingError(f"after {self.step} of {self.steps} steps nothing is finished yet; take the denoiser of the last record")
+        return self.denoiser
 
     @property
     def seconds_left(self) -> float:

@@ -102,6 +102,8 @@ class Embedding(nn.Module):
 
     def __init__(self, width: int, features: int = 64) -> None:
         super().__init__()
+        self.frequency: Tensor
+        self.phase: Tensor
         generator = torch.Generator().manual_seed(0)  # part of the design, not of the weights
         self.register_buffer("frequency", 2 * math.pi * torch.randn(features, generator=generator))
         self.register_buffer("phase", 2 * math.pi * torch.rand(features, generator=generator))

@@ -61,15 +61,13 @@ class UNet(Network):
         grid = self._to_grid(x if self.dims == 2 else x[:, :, None])
         stream, kept = self.stem(grid, self.shift(embedded).to(x.dtype)), []
         for blocks, widen in zip(self.down, self.widen, strict=True):
-            for block in blocks:
-                stream = block(stream, embedded)
+            stream = _through(blocks, stream, embedded)
             kept.append(stream)
             stream = widen(F.avg_pool2d(stream, self._window(2)))
         stream = self._deepest(stream, embedded)
         for blocks, narrow in zip(reversed(self.up), reversed(self.narrow), strict=True):
             stream = kept.pop() + F.interpolate(narrow(stream), scale_factor=[float(side) for side in self._window(2)], mode="nearest")
-            for block in blocks:
-                stream = block(stream, embedded)
+            stream = _through(blocks, stream, embedded)
         answer = self._from_grid(self.out(F.silu(stream)) * self.gain.to(x.dtype), x.shape[-1 if self.dims == 1 else -2 :])
         return answer if self.dims == 2 else answer[:, :, 0]
 
@@ -99,3 +97,9 @@ class UNet(Network):
         patches = grid.permute(0, 2, 3, 1).reshape(n, h, w, tall, wide, self.channels).permute(0, 5, 1, 3, 2, 4)
         whole = patches.reshape(n, self.channels, h * tall, w * wide)
         return whole[..., : size[-1]] if self.dims == 1 else whole[..., : size[0], : size[1]]
+
+
+def _through(blocks: nn.Module, stream: Tensor, embedded: Tensor) -> Tensor:
+    for block in blocks.children():
+        stream = block(stream, embedded)
+    return stream
