@@ -34,7 +34,7 @@ from diffident.scorer import Scorer
 from diffident.scores import Scores
 
 #: Pictures shown to the network, each counted as often as it is shown: what fits into 25 minutes on two cores, all pieces together.
-IMAGES_SEEN = 6_000
+IMAGES_SEEN = 10_000
 #: Wavelets hold 128 x 128 pixels on a grid of 64 x 64: a network sees about four times as many pictures in the same time.
 SIZE, SPACE, SEEDS = 128, "haar", (0, 1, 2)
 #: Recipes with a map are asked one by one, for their maps; the others share their walks.

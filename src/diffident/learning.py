@@ -88,7 +88,7 @@ class Training:
     images_seen: int = 50_000
     width: int = 64
     batch: int = 64
-    rate: float = 0.02
+    rate: float = 0.04
     every: float = 30.0
     precision: str = "auto"
 
@@ -147,7 +147,7 @@ def train(
     images_seen: int = 50_000,
     width: int = 64,
     batch: int = 64,
-    rate: float = 0.02,
+    rate: float = 0.04,
     every: float = 30.0,
     precision: str = "auto",
     policy: Policy | None = None,

@@ -48,7 +48,7 @@ class Schedule:
 
     images_seen: int = 100_000
     batch: int = 64
-    rate: float = 0.02
+    rate: float = 0.04
     clip: float = 1.0
     every: float = 30.0
     seed: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--images-seen", type=int, default=50_000, show_default=True, help="Items shown to the network in all, each as often as it is shown.")
 @click.option("--width", type=int, default=64, show_default=True, help="Channels of the network on its finest grid, a multiple of 32.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
-@click.option("--rate", type=float, default=0.02, show_default=True, help="Of learning, at its highest.")
+@click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the arithmetic; auto is the best here.")
 @click.option(
