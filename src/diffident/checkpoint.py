@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,16 @@ class Place:
                 os.fsync(file.fileno())
             os.replace(made, self.folder / FILE)
         except OSError as error:
-            made.unlink(missing_ok=True)
+            with suppress(OSError):  # where the folder itself could not be made there is nothing to remove
+                made.unlink()
             raise OutputError(f"cannot write {made}: {error.strerror or error}; make room or choose another place. The checkpoint before stays") from error
 
     def clear(self) -> None:
-        """Remove the folder: the run is over."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """The run is over: remove what was written here, and the folder unless somebody else keeps something in it."""
+        with suppress(OSError):
+            for name in (FILE, f"{FILE}.new"):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
 
 
 def identity(kind: str, settings: Mapping[str, Any], how: Any, items: str) -> str:

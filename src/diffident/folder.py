@@ -86,7 +86,9 @@ def _manifest(place: Path) -> dict[str, Any]:
         version, claimed = facts["format"], facts.pop("sum")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedModel(f"{place / MANIFEST} cannot be read ({type(error).__name__}: {error}); {again}") from error
-    if isinstance(version, int) and version > FORMAT:
+    if type(version) is not int or version < 1:
+        raise DamagedModel(f"{place / MANIFEST} says format {version!r}, which no version of Diffident has written; {again}")
+    if version > FORMAT:
         raise NewerFormat(f"{place} has format {version} and this version of Diffident reads up to {FORMAT}; upgrade with: pip install -U diffident")
     if claimed != _sum(_plain(facts)):
         raise DamagedModel(f"{place / MANIFEST} was altered after it was written (its own sum does not fit); {again}")

@@ -184,10 +184,11 @@ def train(
     how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision)
     if out is None:
         return _drained(_alone(source, recipe_of(recipe), how, progress), how, progress)
-    learned = learn(source, recipe, how, policy or Policy(), Path(out).name, progress, Path(out))
+    target = writable(out)
+    learned = learn(source, recipe, how, policy or Policy(), target.name, progress, target)
     if optimise.leads():
-        learned.detector.save(out)
-        place_of(Path(out)).clear()
+        learned.detector.save(target)
+        place_of(target).clear()
     return learned.detector.model
 
 

@@ -6,6 +6,7 @@ that was interrupted ends with the very weights of one that was not, on one mach
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -189,11 +190,12 @@ class Descent:
 
     def finished(self) -> Learned:
         """The denoiser with the averaged weights, normalised and rounded to the precision in which they are kept."""
-        renormalise(self.average.network)
+        ready = copy.deepcopy(self.average.network)  # the run itself stays as it is, should it be written once more
+        renormalise(ready)
         kept = DTYPES[self.learner.precision]
-        for parameter in self.average.network.parameters():
+        for parameter in ready.parameters():
             parameter.data = parameter.data.to(kept).float().requires_grad_(False)
-        return Learned(self.average.network, self.learner.mean, self.learner.deviation, self.how.precision)
+        return Learned(ready, self.learner.mean, self.learner.deviation, self.how.precision)
 
 
 def descend(

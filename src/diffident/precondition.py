@@ -6,8 +6,8 @@ deviations d of their own, measured and not assumed. With v = alpha^2 d^2 + sigm
     E[x0 | x] = m + (alpha d^2 / v) (x - alpha m) + (sigma d / sqrt v) F((x - alpha m) / sqrt v, level)
 
 Without the network this is the exact answer for independent Gaussian elements; the network F adds what a Gaussian does
-not know, and its target has unit variance at every level. The level is ln(sigma / alpha) / 4, within bounds: at alpha = 0
-all is noise whatever its ratio.
+not know, and its target has unit variance at every level. The level is ln(sigma / alpha) / 4, within bounds. Beyond the
+upper one, and so at alpha = 0, all is noise: the network is not heard and the answer is the Gaussian's.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Learned(StoredDenoiser):
     def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
         centred, known, scale = self._scaled(x_t, alpha, sigma)
         asked = self._asked((x_t - centred) * scale, alpha, sigma)
-        return known + self._left(alpha, sigma, scale) * asked.float()
+        return known + self._left(alpha, sigma, scale) * _heard(alpha, sigma, asked.float())
 
     def loss(self, items: Float[Tensor, "n *shape"], drawn: Float[Tensor, "n *shape"], ratio: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Mean squared error of the network's own answer, per item: 1 for a network that adds nothing to a Gaussian.
@@ -134,6 +134,12 @@ def _wide(level: Level, x: Tensor) -> Tensor:
 def _level(alpha: Tensor, sigma: Tensor) -> Tensor:
     """What the network is told of the noise, (n,) or (): of the order of 1."""
     return (sigma / alpha.clamp(min=1e-12)).clamp(FAINTEST, LOUDEST).log() / 4
+
+
+def _heard(alpha: Level, sigma: Level, asked: Tensor) -> Tensor:
+    """The network's answer, but nothing where all is noise: there the mean is exact, and no network was ever taught."""
+    loud = _wide(sigma, asked) > LOUDEST * _wide(alpha, asked)
+    return torch.where(loud, torch.zeros_like(asked), asked)
 
 
 def _drawn(name: str, like: Tensor, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from ..denoiser import Denoiser
+from ..denoiser import Denoiser, StoredDenoiser
 from ..errors import InvalidSetting
 from ..modalities import Modality
 from ..probes import Probe
@@ -49,6 +49,8 @@ def checks(thing: object, shape: tuple[int, ...] = (1, 4, 4)) -> Iterator[Check]
     >>> for check in checks(statistics.find("landing")):
     ...     check()
     """
+    if isinstance(thing, StoredDenoiser):
+        thing = thing.at("fp32")  # what is promised to four digits is promised of single precision
     if isinstance(thing, Denoiser):
         promises = [(promise, partial(promise, thing, shape)) for promise in DENOISER]
     else:

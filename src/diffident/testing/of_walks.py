@@ -107,6 +107,7 @@ def _an_item_is_answered_alone_as_in_company(denoiser: Denoiser, shape: tuple[in
 def _it_comes_back_from_its_tensors(denoiser: Denoiser, shape: tuple[int, ...]) -> None:
     if isinstance(denoiser, StoredDenoiser):
         again = type(denoiser).made_of(json.loads(json.dumps(denoiser.config())), {key: tensor.clone() for key, tensor in denoiser.tensors().items()})
+        again = again.at(denoiser.precision)  # which is no part of what is kept
         x = _seen(denoiser, shape)
         demand(torch.equal(again(x, 0.7, 0.7), denoiser(x, 0.7, 0.7)), f"{name(denoiser)} answers differently once it is made of its tensors again")
 
