@@ -21,7 +21,7 @@ def truth() -> dict[str, bool]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
-        dd.train(PICTURES / "good", out=Path(place) / "boots")
+        dd.train(PICTURES / "good", network="none", out=Path(place) / "boots")
         detector = dd.Detector.load(Path(place) / "boots")
     scores = detector.scorer(PICTURES / "incoming")  # once; every bound below is read off the same numbers
     good = truth()

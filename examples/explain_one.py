@@ -11,7 +11,7 @@ PICTURES = Path(__file__).parent / "fashion"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
-        dd.train(PICTURES / "good", out=Path(place) / "boots")
+        dd.train(PICTURES / "good", network="none", out=Path(place) / "boots")
         detector = dd.Detector.load(Path(place) / "boots")
 
         found = explain(detector, PICTURES / "incoming" / "item_023.png")

@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, rng = tmp_path_factory.mktemp("models") / "m", np.random.default_rng(1)
-    dd.train(np.stack([picture(rng).clip(0, 255).astype(np.uint8) for _ in range(80)]), out=out)
+    dd.train(np.stack([picture(rng).clip(0, 255).astype(np.uint8) for _ in range(80)]), network="none", out=out)
     return out
 
 
@@ -93,7 +93,7 @@ def test_a_control_baselines_and_nulls_stand_beside_every_figure(found: Assessme
 
 def test_maps_are_brought_to_the_size_of_the_masks(made: Path, tmp_path: Path) -> None:
     train = [np.asarray(Image.open(path)) for path in sorted((made / "train" / "good").iterdir())]
-    detector = dd.Detector(dd.train(np.stack(train[:30]), size=8)).fit(np.stack(train[30:]))
+    detector = dd.Detector(dd.train(np.stack(train[:30]), size=8, network="none")).fit(np.stack(train[30:]))
     row = assess(detector, Labelled.open(made), repeats=5, control=False).rows[0]
     assert row.figures["pixel AUROC"].value > 0.85
 
@@ -133,7 +133,7 @@ def test_bad_items_and_masks_are_counted_and_the_rest_go_on(made: Path, model: P
 
 def test_items_that_the_detector_was_made_from_are_left_out(made: Path) -> None:
     labelled = Labelled.open(made)
-    detector = dd.Detector(dd.train(labelled.train[:30])).fit([*labelled.train[30:], *labelled.test[8:10]])
+    detector = dd.Detector(dd.train(labelled.train[:30], network="none")).fit([*labelled.train[30:], *labelled.test[8:10]])
     said = assess(detector, labelled, repeats=5, control=False)
     assert (said.rows[0].good, said.rows[0].strange) == (20, 14)
     assert said.notes == ("2 items were seen in training or are references: left out of all figures (dark/0.png, dark/1.png)",)

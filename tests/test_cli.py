@@ -134,7 +134,7 @@ def test_training_leaves_bad_items_out_and_names_them(tmp_path: Path, capsys: py
     expected = bad_items(tmp_path / "items")
     for i, path in enumerate(sorted((FASHION / "good").glob("*.png"))[:60]):
         shutil.copy(path, tmp_path / "items" / f"g{i}.png")
-    assert run("train", tmp_path / "items", "-o", tmp_path / "m", "--json") == 0
+    assert run("train", tmp_path / "items", "--network", "none", "-o", tmp_path / "m", "--json") == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
     assert said["left_out"] == sum(d == "unreadable" for d in expected.values()) + 1  # and the one that is not finite
@@ -143,11 +143,11 @@ def test_training_leaves_bad_items_out_and_names_them(tmp_path: Path, capsys: py
 
 def test_the_folder_one_is_in_is_a_folder_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FASHION / "good")
-    assert run("train", ".", "-o", tmp_path / "m") == 0
+    assert run("train", ".", "--network", "none", "-o", tmp_path / "m") == 0
 
 
 def test_a_change_of_size_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", FASHION / "good", "-o", tmp_path / "m", "--size", "14x20") == 0
+    assert run("train", FASHION / "good", "--network", "none", "-o", tmp_path / "m", "--size", "14x20") == 0
     assert "pictures of 28x28 are brought to 14x20; --size keeps more detail" in capsys.readouterr().out
 
 
@@ -163,7 +163,7 @@ def test_copies_are_learned_from_once(tmp_path: Path, capsys: pytest.CaptureFixt
     for i, path in enumerate(sorted((FASHION / "good").glob("*.png"))[:60]):
         shutil.copy(path, tmp_path / "items" / f"g{i}.png")
         shutil.copy(path, tmp_path / "items" / f"copy of g{i}.png")
-    assert run("train", tmp_path / "items", "-o", tmp_path / "m", "--json") == 0
+    assert run("train", tmp_path / "items", "--network", "none", "-o", tmp_path / "m", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["trained"], said["references"], said["left_out"]) == (30, 30, 60)
 
@@ -175,7 +175,7 @@ def test_real_photographs_run_through(benchmark_data: Path, tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         for path in some:
             shutil.copy(path, tmp_path / name)
-    assert run("train", tmp_path / "good", "-o", tmp_path / "m", "--size", "32") == 0
+    assert run("train", tmp_path / "good", "--network", "none", "-o", tmp_path / "m", "--size", "32") == 0
     assert run("score", tmp_path / "m", tmp_path / "new", "-o", tmp_path / "s.csv") == 0
     found = rows(tmp_path / "s.csv")
     assert len(found) == 10 and all(row["p_value"] for row in found)
@@ -190,7 +190,7 @@ REFUSED = {
     "level out of reach when scoring": (("score", "{boots}", "{five}", "--flag", "0.001"), "give at least 999"),
     "batch out of reach": (("score", "{boots}", "{five}", "--fdr", "0.0001"), "cannot"),
     "no such recipe": (("train", "{five}", "-o", "{out}", "--recipe", "difpath"), "did you mean 'diffpath'"),
-    "no such network": (("train", "{five}", "-o", "{out}", "--network", "unet"), "no network called 'unet'"),
+    "no such network": (("train", "{five}", "-o", "{out}", "--network", "resnet"), "no network called 'resnet'"),
     "output in the way": (("train", "{good}", "-o", "{five}"), "exists and is not a folder that Diffident has written"),
     "output below a file": (("train", "{good}", "-o", "{texts}/a.txt/m"), "cannot write"),
     "not a model": (("score", "{five}", "{five}"), "is not a model"),
@@ -291,7 +291,7 @@ def test_a_full_disk_keeps_the_rows_so_far(boots: Path, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_model_as_it_was(boots: Path, tmp_path: Path) -> None:
     shutil.copytree(boots, tmp_path / "m")
     before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
-    command = [sys.executable, "-m", "diffident.cli", "train", FASHION / "good", "-o", tmp_path / "m"]
+    command = [sys.executable, "-m", "diffident.cli", "train", FASHION / "good", "--network", "none", "-o", tmp_path / "m"]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_disk)
     assert done.returncode == 1 and "What was there before is untouched" in done.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
@@ -306,7 +306,7 @@ def test_a_refused_batch_leaves_an_earlier_result_as_it_was(boots: Path, tmp_pat
 
 
 def test_the_models_own_flag_level_stands_when_only_abstain_is_given(boots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("train", FASHION / "good", "-o", tmp_path / "m", "--flag", "0.05") == 0
+    assert run("train", FASHION / "good", "--network", "none", "-o", tmp_path / "m", "--flag", "0.05") == 0
     assert run("score", tmp_path / "m", FASHION / "incoming", "--abstain", "0.2", "--json") == 0
     assert "At most 5 % of good items" in capsys.readouterr().out
 
@@ -314,7 +314,7 @@ def test_the_models_own_flag_level_stands_when_only_abstain_is_given(boots: Path
 def test_files_of_others_in_a_model_folder_are_not_removed(boots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(boots, tmp_path / "m")
     assert run("score", tmp_path / "m", FASHION / "incoming", "-o", tmp_path / "m" / "scores.csv") == 0
-    assert run("train", FASHION / "good", "-o", tmp_path / "m") == 1
+    assert run("train", FASHION / "good", "--network", "none", "-o", tmp_path / "m") == 1
     assert "holds scores.csv, which Diffident did not put there" in capsys.readouterr().err
     assert (tmp_path / "m" / "scores.csv").exists()
 

@@ -14,6 +14,8 @@ from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import ContractBroken, InvalidSetting, UnknownName
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
+from diffident.networks import network
+from diffident.precondition import Learned, measured
 from diffident.spaces import InvertibleSpace
 from diffident.statistics import Statistic
 from diffident.testing import checks
@@ -28,11 +30,22 @@ def parts() -> dict[str, object]:
         found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
     mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
-    return found | {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
+    found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
+    return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
 
 
-SHAPE = (1, 2)  # of the items of the denoisers above
-ALL = [pytest.param(check, id=f"{name}: {check.name}") for name, part in parts().items() for check in checks(part, SHAPE)]
+SHAPE = (1, 2)  # of the items of denoisers
+SHAPES = {"denoisers/learned unet": (3, 6, 5)}
+
+
+def _learned(kind: str) -> Learned:
+    """A tiny network of random weights that speaks."""
+    settings = {"unet": {"channels": 3, "widths": [32, 32], "blocks": 1, "patch": 2}, "mlp": {"shape": SHAPE, "width": 32, "blocks": 1}}[kind]
+    mean, deviation = measured(torch.randn(20, *SHAPES.get(f"denoisers/learned {kind}", SHAPE), generator=torch.Generator().manual_seed(5)), kind == "mlp")
+    return Learned(network(kind, settings), mean, deviation).untrained(7)
+
+
+ALL = [pytest.param(check, id=f"{name}: {check.name}") for name, part in parts().items() for check in checks(part, SHAPES.get(name, SHAPE))]
 
 
 @pytest.mark.parametrize("check", ALL)
@@ -42,6 +55,10 @@ def test_every_part_keeps_its_promises(check: object) -> None:
 
 def test_every_registered_modality_is_checked() -> None:
     assert {f"modalities/{name}" for name in registry.names("modalities")} <= {key.split(" ")[0] for key in parts()}
+
+
+def test_every_registered_denoiser_is_checked() -> None:
+    assert {f"denoisers/{name}" for name in registry.names("denoisers")} <= {key.split(" ")[0] for key in parts()}
 
 
 def statistic_with(read: object, **changes: object) -> Statistic:

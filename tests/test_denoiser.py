@@ -119,7 +119,7 @@ def test_the_control_has_the_mean_and_deviation_of_what_it_stands_for(full: bool
 
 
 def test_the_control_of_a_model_has_seen_nothing() -> None:
-    model = dd.train(np.random.default_rng(0).uniform(size=(20, 6, 6)))
+    model = dd.train(np.random.default_rng(0).uniform(size=(20, 6, 6)), network="none")
     control = model.untrained()
     assert model.seen and not control.seen and control.fingerprint not in (model.fingerprint, model.untrained(1).fingerprint)
     assert (control.modality, control.space, control.chunk) == (model.modality, model.space, model.chunk)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 import diffident as dd
 from diffident import errors, registry, statistics
@@ -22,6 +24,7 @@ from diffident.denoiser import Empirical
 from diffident.evaluate.labelled import Labelled
 from diffident.folder import MANIFEST
 from diffident.modalities.image import Image
+from diffident.optimise import Record, Schedule, descend
 from diffident.probes import HutchinsonTrace
 from diffident.recipes import Reading, Recipe
 from diffident.testing import checks
@@ -35,18 +38,21 @@ def pictures(n: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("models") / "m"
-    dd.train(pictures(60), out=place)
+    dd.train(pictures(60), network="none", out=place)
     return place
 
 
-def rewritten(folder: Path, into: Path, change: Callable[[dict], None], reseal: bool = True) -> Path:
-    """A copy of a model whose manifest was changed by somebody who knows how the sums are made."""
+def rewritten(folder: Path, into: Path, change: Callable[[dict], None], reseal: bool = True, files: Callable[[Path], None] | None = None) -> Path:
+    """A copy of a model whose manifest, and files if asked, were changed by somebody who knows how the sums are made."""
     from diffident import folder as code
 
     shutil.copytree(folder, into)
     facts = json.loads((into / MANIFEST).read_text())
     facts.pop("sum")
     change(facts)
+    if files is not None:
+        files(into)
+        facts["files"] = {name: code._sum((into / name).read_bytes()) for name in facts["files"]}
     facts["sum"] = code._sum(code._plain(facts)) if reseal else "0" * 64
     (into / MANIFEST).write_text(json.dumps(facts))
     return into
@@ -80,17 +86,23 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "too large": (errors.TooLarge, "pixels", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, _bomb())))),
     "no items": (errors.NoItems, "give a folder", lambda f, t: Items.open(t)),
     "not labelled": (errors.NotLabelled, "laid out as DIR/test/good", lambda f, t: Labelled.open(t)),
-    "too few items": (errors.TooFewItems, "give at least", lambda f, t: dd.train(pictures(1), out=t / "o")),
+    "too few items": (errors.TooFewItems, "give at least", lambda f, t: dd.train(pictures(1), network="none", out=t / "o")),
     "too few references": (
         errors.TooFewReferences,
         "cannot flag at p <= 0.01 with 10 reference items; give at least 99",
         lambda f, t: dd.Policy(0.01).resolve(10),
     ),
-    "too few to calibrate": (errors.TooFewReferences, "give at least 19", lambda f, t: dd.train(pictures(20), out=t / "o")),
+    "too few to calibrate": (errors.TooFewReferences, "give at least 19", lambda f, t: dd.train(pictures(20), network="none", out=t / "o")),
     "shape": (errors.WrongShape, "one per item", lambda f, t: Empirical(torch.ones(3, 2))(torch.ones(3, 2), torch.ones(2), 1.0)),
     "batch and policy": (errors.InvalidSetting, "give one of them", lambda f, t: dd.Detector.load(f).judge_all(pictures(3), fdr=0.1, policy=dd.Policy(0.1))),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
     "no gradient": (errors.NoGradient, "carries no gradient", lambda f, t: _probed_in_inference()),
+    "another run": (errors.ForeignCheckpoint, "remove that folder to train from the start", lambda f, t: _another_run(t)),
+    "not finished": (errors.TrainingError, "take the denoiser of the last record", lambda f, t: next(_descended(pictures(20))).finished),
+    "diverged": (errors.Diverged, "give a lower rate", lambda f, t: list(_descended(np.full((20, 6, 6), np.nan)))),
+    "other answers": (errors.DifferentAnswers, "train it here", lambda f, t: dd.load(rewritten(f, t / "m", _made_elsewhere, files=_other_answers))),
+    "calibration moved": (errors.DifferentAnswers, "fit it again here", lambda f, t: dd.Detector.load(rewritten(f, t / "m", _moved))),
+    "a format that never was": (errors.DamagedModel, "says format 0", lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m.update(format=0)))),
     "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
     "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
     "not finite": (
@@ -134,6 +146,31 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     ),
     "calibrated on nothing": (errors.TooFewReferences, "0 reference items", lambda f, t: Calibration(dd.Detector.load(f).calibrated.references.select([]))),
 }
+
+
+def _descended(items: np.ndarray, place: Path | None = None, seed: int = 0) -> Iterator[Record]:
+    values = torch.from_numpy(items.astype(np.float32))
+    return descend(values, values[:0], "mlp", {"shape": [6, 6], "width": 32, "blocks": 1}, Schedule(images_seen=40, batch=20, seed=seed), place)
+
+
+def _another_run(place: Path) -> None:
+    with contextlib.closing(_descended(pictures(20), place)) as records:
+        next(records)
+    next(_descended(pictures(20), place, seed=1))
+
+
+def _made_elsewhere(manifest: dict) -> None:
+    manifest["made_on"]["processor"] = "abacus"
+
+
+def _moved(manifest: dict) -> None:
+    _made_elsewhere(manifest)
+    manifest["detector"]["witness"] = [[2 * number + 1 for number in row] for row in manifest["detector"]["witness"]]
+
+
+def _other_answers(place: Path) -> None:
+    kept = load((place / "witness.safetensors").read_bytes())
+    (place / "witness.safetensors").write_bytes(save({"answers": kept["answers"] + 0.2}))
 
 
 def _probed_in_inference() -> None:
@@ -196,11 +233,11 @@ def test_every_refusal_says_what_is_the_case_and_what_to_do(case: str, folder: P
 
 
 def test_every_class_of_refusal_is_met_above() -> None:
-    def leaves(kind: type) -> set[type]:
+    def leaves(kind: type) -> set[type]:  # and TrainingError, which is raised itself too
         below = kind.__subclasses__()
         return set().union(*map(leaves, below)) if below else {kind}
 
-    assert leaves(errors.DiffidentError) == {kind for kind, _, _ in CASES.values()}
+    assert leaves(errors.DiffidentError) | {errors.TrainingError} == {kind for kind, _, _ in CASES.values()}
 
 
 def test_the_tree_that_is_drawn_is_the_tree_that_is_there() -> None:

@@ -32,7 +32,7 @@ def pictures(n: int, seed: int, level: float = 0.5, spread: float = 0.1) -> np.n
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return dd.train(pictures(60, 0))
+    return dd.train(pictures(60, 0), network="none")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_scores_are_bit_identical_alone_permuted_and_in_any_company(model: Model
 def test_scores_are_an_items_own_whatever_its_size(shape: tuple[int, ...], count: int) -> None:
     """Sizes at which matrix kernels round ragged edges by the row's place, banks of every size, bad neighbours."""
     rng = np.random.default_rng(0)
-    exact, items = dd.train(rng.uniform(0.2, 0.8, (count, *shape))), rng.uniform(0.1, 0.9, (40, *shape))
+    exact, items = dd.train(rng.uniform(0.2, 0.8, (count, *shape)), network="none"), rng.uniform(0.1, 0.9, (40, *shape))
     for name in ("reconstruction", "diffpath", "msma"):
         scorer = dd.Scorer(exact, name)
         together, order = scorer(items).values, rng.permutation(40)
@@ -240,16 +240,16 @@ def test_parts_without_a_name_are_refused_before_anything_is_written(tmp_path: P
 
 def test_training_twice_gives_the_same_bits(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        dd.train(pictures(80, 18), "msma", tmp_path / name)
+        dd.train(pictures(80, 18), "msma", tmp_path / name, network="none")
     a, b = (dd.Detector.load(tmp_path / name) for name in ("a", "b"))
     assert a.model.fingerprint == b.model.fingerprint
     np.testing.assert_array_equal(a.calibrated.references.values, b.calibrated.references.values)
 
 
 def test_at_least_99_calibrate_where_that_is_at_most_half(tmp_path: Path) -> None:
-    dd.train(pictures(198, 19), out=tmp_path / "m")
+    dd.train(pictures(198, 19), network="none", out=tmp_path / "m")
     assert len(dd.Detector.load(tmp_path / "m").calibrated) == 99
-    dd.train(pictures(80, 20), out=tmp_path / "n")
+    dd.train(pictures(80, 20), network="none", out=tmp_path / "n")
     assert len(dd.Detector.load(tmp_path / "n").calibrated) == 40
 
 

@@ -60,9 +60,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("shop")
     for i in range(160):
         draw(place / "good", f"good{i}.png", i)
-    assert run("train", place / "good", "-o", place / "m") == 0
-    assert run("train", place / "good", "-o", place / "plain", "--recipe", "msma", "--keep", 0) == 0
-    dd.save(dd.train(place / "good"), place / "bare")
+    assert run("train", place / "good", "--network", "none", "-o", place / "m") == 0
+    assert run("train", place / "good", "--network", "none", "-o", place / "plain", "--recipe", "msma", "--keep", 0) == 0
+    dd.save(dd.train(place / "good", network="none"), place / "bare")
     for i in range(30):
         draw(place / "new", f"lot 7/part{i}.png", 1000 + i)
     draw(place / "new", EVIL, 2000, mark=True)

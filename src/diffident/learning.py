@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ LEARNED = ("none", *NETWORKS)
 WATCHED, MOST_WATCHED = 20, 256
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one."""
 
