@@ -58,14 +58,12 @@ def check(place: Path, model: Model, made_on: Mapping[str, str]) -> None:
 
     Raises:
         DifferentAnswers: this machine answers otherwise, beyond TOLERANCE.
-        DamagedModel: the stored answers do not fit the model.
+        DamagedModel: the stored answers cannot be read, or do not fit the model.
     """
     here = hardware.stamp(model.stored.precision)
     if here == dict(made_on):
         return
-    from safetensors.torch import load
-
-    kept, found = load((place / FILE).read_bytes())["answers"], answers(model)
+    kept, found = _kept(place), answers(model)
     if kept.shape != found.shape:
         raise DamagedModel(f"{place} keeps answers of shape {tuple(kept.shape)} and its model gives {tuple(found.shape)}; make it again")
     off = ((found - kept).square().mean().sqrt() / kept.square().mean().sqrt().clamp(min=1e-12)).item()
@@ -74,6 +72,17 @@ def check(place: Path, model: Model, made_on: Mapping[str, str]) -> None:
             f"{place} was made on {_told(made_on)} and answers differently here, on {_told(here)}: {COUNT} stored inputs come out {off:.3g} apart "
             f"(relative root mean square, at most {TOLERANCE:g}); load it with precision='fp32', or train it here"
         )
+
+
+def _kept(place: Path) -> Tensor:
+    """The answers that a folder keeps."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load((place / FILE).read_bytes())["answers"]
+    except (KeyError, OSError, SafetensorError) as error:  # whole, by its sums: so it was written incompletely
+        raise DamagedModel(f"{place} keeps no answers that can be read ({type(error).__name__}: {error}); make it again") from error
 
 
 def check_rows(place: Path, kept: np.ndarray, found: np.ndarray, references: np.ndarray) -> None:
