@@ -13,6 +13,11 @@ import click
 if TYPE_CHECKING:
     from ..detector import Detector
 
+#: The flag of every verb that asks a model.
+PRECISION = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the arithmetic; auto is the best of this machine."
+)
+
 
 def bar(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
     """Shows progress on standard error where that is a terminal, and nothing elsewhere: done, per second, time left.

@@ -15,8 +15,11 @@ from . import _show
 @click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: as before.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: as before.")
+@_show.PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, items: str, out: str | None, recipe: str | None, keep: int, flag: float | None, abstain: float | None, as_json: bool) -> None:
+def command(
+    model: str, items: str, out: str | None, recipe: str | None, keep: int, flag: float | None, abstain: float | None, precision: str, as_json: bool
+) -> None:
     """Calibrate MODEL on the known-good ITEMS. They take the place of the references that it had; none may have trained it."""
     from dataclasses import replace
 
@@ -24,7 +27,7 @@ def command(model: str, items: str, out: str | None, recipe: str | None, keep: i
     from ..folder import writable
     from ..recipes import recipe as recipe_of
 
-    had = Detector.load(model)
+    had = Detector.load(model, precision)
     policy = had.policy.changed(flag, abstain)
     target = writable(out or model)
     wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None, gallery=None)

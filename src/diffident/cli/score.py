@@ -35,6 +35,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
 @click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
 @click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange.")
+@_show.PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     model: str,
@@ -46,6 +47,7 @@ def command(
     strangest: int,
     report: str | None,
     maps: str | None,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Decide about ITEMS (a folder, or one file) with MODEL.
@@ -65,7 +67,7 @@ def command(
     from ..rows import RowWriter
     from ..verdict import header
 
-    detector, opened = Detector.load(model), Items.open(items)
+    detector, opened = Detector.load(model, precision), Items.open(items)
     policy = detector.settled(detector.policy.changed(flag, abstain))
     if fdr is not None:
         require_served(len(opened), fdr, len(detector.calibrated))  # before an earlier result is written over

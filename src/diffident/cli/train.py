@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
 @click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the arithmetic; auto is the best here.")
+@_show.PRECISION
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
 )
