@@ -326,9 +326,10 @@ def _model(
     place = None if out is None else place_of(out).folder
     record = yield from _last(optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items))
     seen = frozenset(opened[i].digest for i in learns)
-    notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "held-out loss": f"{record.held_out:.4f}, of {len(watched)} items"}
-    notes |= {"trained in": settled_precision(how.precision)}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), record.held_out
+    notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
+    loss = record.held_out if len(watched) else None  # of a handful none is watched
+    notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
+    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), loss
 
 
 def _last(records: Iterator[Record]) -> Generator[Record, None, Record]:

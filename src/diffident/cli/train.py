@@ -10,6 +10,7 @@ from . import _show
 
 if TYPE_CHECKING:
     from ..detector import Detector
+    from ..learning import Outcome
 
 
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
@@ -79,15 +80,20 @@ def command(
         learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
     if not leads():
         return
-    detector = learned.detector
-    detector.save(target)
+    learned.detector.save(target)
     place_of(target).clear()
     _show.left_out(learned.left_out)
-    facts = {"trained": len(detector.model.seen), "held_out_loss": learned.held_out_loss, **_show.calibrated(detector, out, len(learned.left_out))}
+    _tell(learned, out, as_json)
+
+
+def _tell(learned: Outcome, out: str, as_json: bool) -> None:
+    """What was learned and what is promised, for people or machines."""
+    detector, loss = learned.detector, learned.held_out_loss
+    facts = {"trained": len(detector.model.seen), "held_out_loss": loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [
         f"learned from {facts['trained']} items, calibrated on {facts['references']}, written to {out}",
         *_resized(detector),
-        *([] if network == "none" else [f"held-out loss {learned.held_out_loss:.4f}; 1 would be no better than a Gaussian"]),
+        *([] if loss is None else [f"held-out loss {loss:.4f}; 1 would be no better than a Gaussian"]),
         facts["promise"],
         f"next: diffident score {out} ITEMS -o scores.csv",
     ]
