@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import diffident as dd
 from diffident import checkpoint
+from diffident.cli import main
 from diffident.data import Items
 from diffident.errors import Diverged, ForeignCheckpoint, InvalidSetting, OutputError, TrainingError
 from diffident.learning import Training, training
@@ -292,14 +295,26 @@ def test_two_processes_learn_as_one_does_and_write_one_folder(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.npy", "one", "script.py", "two"]
 
 
-def test_ctrl_c_leaves_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    from PIL import Image
+def test_of_a_handful_none_is_watched_and_no_loss_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = saved(tmp_path / "good", 38)
+    with pytest.raises(SystemExit) as status:
+        main(["train", str(good), "-o", str(tmp_path / "m"), "--network", "mlp", "--width", "32", "--images-seen", "64", "--flag", "0.05", "--json"])
+    assert status.value.code == 0
+    assert json.loads(capsys.readouterr().out)["held_out_loss"] is None
+    assert "held-out loss" not in dd.load(tmp_path / "m").notes
 
-    (tmp_path / "good").mkdir()
-    for i, picture in enumerate(pictures(60)):
-        Image.fromarray((255 * picture.clip(0, 1)).astype(np.uint8)).save(tmp_path / "good" / f"{i}.png")
+
+def saved(place: Path, n: int) -> Path:
+    place.mkdir()
+    for i, picture in enumerate(pictures(n)):
+        Image.fromarray((255 * picture.clip(0, 1)).astype(np.uint8)).save(place / f"{i}.png")
+    return place
+
+
+def test_ctrl_c_leaves_with_130_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    good = saved(tmp_path / "good", 60)
     settings = ["--network", "mlp", "--width", "32", "--precision", "fp32", "--images-seen", "160000", "--batch", "32", "--every", "0.01"]
-    command = [sys.executable, "-m", "diffident.cli", "train", tmp_path / "good", "-o", tmp_path / "m", *settings]
+    command = [sys.executable, "-m", "diffident.cli", "train", good, "-o", tmp_path / "m", *settings]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     file, deadline = tmp_path / "m.training" / checkpoint.FILE, time.monotonic() + 60
     while not file.exists() and time.monotonic() < deadline:
