@@ -87,6 +87,22 @@ def test_scores_are_an_items_own_whatever_its_size(shape: tuple[int, ...], count
     np.testing.assert_array_equal(scorer(items[order]).values, scorer(items).values[order])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("kind", ["unet", "mlp"])
+@pytest.mark.parametrize("shape", [(3, 3), (7, 7, 3), (13, 9)], ids=str)
+def test_scores_of_a_learned_network_are_an_items_own_too(shape: tuple[int, ...], kind: str, precision: str) -> None:
+    rng = np.random.default_rng(0)
+    images, items = rng.uniform(0.2, 0.8, (40, *shape)), rng.uniform(0.1, 0.9, (40, *shape))
+    learned = dd.train(images, network=kind, width=32, images_seen=32, batch=16, precision=precision)
+    learned = replace(learned, denoiser=learned.stored.untrained(1))  # speaks louder than what has learned for two steps
+    for name in ("reconstruction", "diffpath"):
+        scorer = dd.Scorer(learned, name)
+        together, order = scorer(items).values, rng.permutation(40)
+        np.testing.assert_array_equal(scorer(items[order]).values, together[order])
+        beside = scorer([np.full(shape, np.nan), np.array(["rubbish"]), *items[5:9]])
+        np.testing.assert_array_equal(beside.values[2:], together[5:9])
+
+
 def _covariance(items: np.ndarray) -> torch.Tensor:
     flat = torch.from_numpy(items).flatten(1).float()
     return (torch.cov(flat.T) + 0.01 * torch.eye(flat.shape[1]))[None]
