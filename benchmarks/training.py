@@ -29,7 +29,7 @@ from benchmarks._peer import OURS, PEER, enlist
 from diffident import hardware
 from diffident.optimise import Schedule, descend
 
-IMAGES_SEEN, HELD_OUT = 8192, 512
+IMAGES_SEEN, HELD_OUT = 4096, 256
 PEER_RATES = (1e-3, 3e-4)
 #: Exact duplicates of images of the validation part.
 COPIES = {"train/n01855672/000044.jpg", "train/n07753592/000063.jpg"}

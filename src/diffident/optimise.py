@@ -225,7 +225,7 @@ def descend(
     state = Descent(elements, kind, settings, how)
     if how.batch % _place()[1]:
         raise InvalidSetting(f"a batch of {how.batch} cannot be shared by {_place()[1]} processes; give a multiple")
-    kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, replace(how, every=0.0), identity))
+    kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, replace(how, every=0.0, precision=precision(how.precision)), identity))
     if kept is not None and (found := kept.read()) is not None:
         state.restore(found)
     if _place()[1] > 1:
