@@ -225,7 +225,8 @@ def descend(
     state = Descent(elements, kind, settings, how)
     if how.batch % _place()[1]:
         raise InvalidSetting(f"a batch of {how.batch} cannot be shared by {_place()[1]} processes; give a multiple")
-    kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, replace(how, every=0.0, precision=precision(how.precision)), identity))
+    course = replace(how, every=0.0, precision=precision(how.precision))  # what does not alter the weights is no part of a run's name
+    kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, course, identity))
     if kept is not None and (found := kept.read()) is not None:
         state.restore(found)
     if _place()[1] > 1:
