@@ -162,7 +162,8 @@ def as_table(frozen: Mapping[str, Any]) -> str:
         *table(frozen["changes"], ("change", "images per second", "of as it is"), ".3f"),
     ]
     told = f"costs {once['cold start, seconds']:.0f} s once and runs {once['speed']:.2f} times as fast" if once else "does not work here"
-    pays = f"; it pays after {once['images until it pays']:.0f} images" if once else ""
+    ever = once and once["images until it pays"] < float("inf")
+    pays = f"; it pays after {once['images until it pays']:.0f} images" if ever else "; it never pays" if once else ""
     return "\n".join([*lines, "", f"`torch.compile` {told}{pays}. It is not used.", ""])
 
 
