@@ -77,8 +77,8 @@ class Record:
         images_seen: shown so far.
         loss: mean over the last steps; 1 for a network that adds nothing to a Gaussian, smaller is better.
         held_out: loss of the averaged weights on items that are never learned from, with noise of their own; NaN between measurements.
-        seconds: since this process began to train.
-        images_per_second: of this process, measurements and checkpoints included.
+        seconds: since this process began to train, measurements of the held-out loss left out.
+        images_per_second: of this process, in those seconds.
         denoiser: the learned one, with the averaged weights; on the last record only.
     """
 
@@ -244,8 +244,10 @@ def _steps(state: Descent, elements: Tensor, watched: Tensor, kept: checkpoint.P
     last = began
     while state.step < how.steps:
         state.advance(elements)
+        before = time.perf_counter()
         held = state.held_out(watched) if state.step in marks else math.nan
         now = time.perf_counter()
+        began += now - before  # looking is not learning
         if now - last >= how.every or state.step == how.steps:
             _write(kept, state)
             last = now
