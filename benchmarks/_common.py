@@ -73,9 +73,9 @@ def _pieces(name: str) -> Path:
 def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
     """Write the figures for machines and for people, and show the latter; pieces of it that were kept are needed no longer."""
     RESULTS.mkdir(exist_ok=True)
-    _pieces(name).unlink(missing_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(frozen, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text)
+    _pieces(name).unlink(missing_ok=True)
     print(text)
 
 

@@ -120,7 +120,8 @@ def as_table(frozen: dict[str, Any]) -> str:
         "",
         f"`{frozen['command']}` ({frozen['machine']}, {frozen['precision']}). Both networks have 5.7 million parameters and the same loss; 1 is a Gaussian's.",
         f"Held out: {HELD_OUT} images that are never learned from (faces: other persons). Seconds are of learning alone.",
-        f"The short runs have {IMAGES_SEEN // 64} steps: they compare beginnings, not ends. Our rate was chosen among six beforehand, after 16,384 or 32,768 images.",
+        f"The short runs have {IMAGES_SEEN // 64} steps: they compare beginnings, not ends. Our rate was chosen among six beforehand, on TinyImageNet,",
+        "after 16,384 or 32,768 images.",
         "Learning rates of diffusers' network were tried on TinyImageNet: "
         + ", ".join(f"{one['held out']:.3f} at {one['rate']:g}" for one in frozen["rates tried"])
         + f", after {frozen['rates tried'][0]['images']} images.",

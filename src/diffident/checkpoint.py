@@ -63,7 +63,7 @@ class Place:
         """
         from safetensors.torch import save
 
-        made = self.folder / f"{FILE}.new"
+        made = self.folder / f"{FILE}.{os.getpid()}.new"  # nobody else writes to it, whoever trains there too
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with made.open("wb") as file:
@@ -79,8 +79,8 @@ class Place:
     def clear(self) -> None:
         """The run is over: remove what was written here, and the folder unless somebody else keeps something in it."""
         with suppress(OSError):
-            for name in (FILE, f"{FILE}.new"):
-                (self.folder / name).unlink(missing_ok=True)
+            for own in (self.folder / FILE, *self.folder.glob(f"{FILE}.*.new")):
+                own.unlink(missing_ok=True)
             self.folder.rmdir()
 
 

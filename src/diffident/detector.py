@@ -263,13 +263,11 @@ class Detector:
             DifferentAnswers: on this machine, in this precision, the model or its statistics are not what they were.
         """
         facts = read_folder(folder)
-        model, said = store.restore(Path(folder), facts, precision), facts.get("detector")
-        if said is None:
-            return Detector(model)
+        bare, said = Detector._without_calibration(folder, facts, precision), facts.get("detector")
+        if said is None or "combiner" not in said:
+            return bare
         try:
-            asked, policy = recipe_from(said["recipe"]), Policy(**said["policy"])
-            if "combiner" not in said:
-                return Detector(model, asked, policy)
+            model, asked, policy = bare.model, bare.recipe, bare.policy
             combine = combiner(said["combiner"]["name"], said["combiner"]["settings"])
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
             kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
@@ -281,6 +279,23 @@ class Detector:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
         except ForeignScores as error:
             raise ForeignScores(f"{folder} holds a calibration of another model or recipe: {error}") from error
+
+    @staticmethod
+    def uncalibrated(folder: str | Path, precision: str = "auto") -> Detector:
+        """A detector's folder without its calibration: model, recipe and policy, to be fitted anew, also where the calibration no longer holds.
+
+        Raises:
+            NotAModel, DamagedModel, NewerFormat, DifferentAnswers: see ``diffident.load``.
+        """
+        return Detector._without_calibration(folder, read_folder(folder), precision)
+
+    @staticmethod
+    def _without_calibration(folder: str | Path, facts: Mapping[str, Any], precision: str) -> Detector:
+        model, said = store.restore(Path(folder), facts, precision), facts.get("detector")
+        try:
+            return Detector(model) if said is None else Detector(model, recipe_from(said["recipe"]), Policy(**said["policy"]))
+        except (KeyError, TypeError) as error:
+            raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
 
 
 def _once(scores: Scores) -> list[int]:

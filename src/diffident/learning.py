@@ -253,6 +253,7 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
 
 
 def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Generator[Record, None, Model]:
+    optimise.join()
     opened, _, kind = _opened(source, how, progress)
     return (yield from _model([one for _, one in opened], kind, asked, "model", how, None))[0]
 
@@ -260,6 +261,7 @@ def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Gen
 def _learning(
     source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None
 ) -> Generator[Record, None, Outcome]:
+    optimise.join()
     asked = recipe_of(recipe)
     opened, left_out, kind = _opened(source, how, progress)
     if len(opened) < 2:
@@ -322,7 +324,6 @@ def _model(
     watched = _watched(len(opened), how.seed)
     learns = np.setdiff1d(np.arange(len(opened)), watched)
     items = hashlib.sha256(" ".join([str(kind.config()), str(lives.config()), *(one.digest for one in opened)]).encode()).hexdigest()
-    optimise.join()
     place = None if out is None else place_of(out).folder
     record = yield from _last(optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items))
     seen = frozenset(opened[i].digest for i in learns)
@@ -332,12 +333,13 @@ def _model(
     return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), loss
 
 
-def _last(records: Iterator[Record]) -> Generator[Record, None, Record]:
+def _last(records: Generator[Record, None, None]) -> Generator[Record, None, Record]:
     """The same records; returns the last of them."""
-    latest = next(records)
-    yield latest
-    for latest in records:
+    with closing(records):  # whoever stops listening stops the descent at once, which writes where it stands
+        latest = next(records)
         yield latest
+        for latest in records:
+            yield latest
     return latest
 
 

@@ -10,7 +10,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,7 +206,7 @@ def descend(
     how: Schedule,
     place: Path | None = None,
     identity: str = "",
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Train, one record a step. The last record carries the denoiser.
 
     Args:
@@ -229,8 +229,7 @@ def descend(
     kept = None if place is None else checkpoint.Place(place, checkpoint.identity(kind, settings, course, identity))
     if kept is not None and (found := kept.read()) is not None:
         state.restore(found)
-    if _place()[1] > 1:
-        torch.distributed.barrier()  # nobody writes before all have read
+    meet()  # nobody writes before all have read
     try:
         yield from _steps(state, elements, watched, kept)
     except GeneratorExit:  # whoever listens has gone, between two steps: nothing is lost
@@ -319,9 +318,15 @@ def leads() -> bool:
     return _place()[0] == 0
 
 
+def meet() -> None:
+    """Wait until every process is here: what the first has written is there for all."""
+    if _place()[1] > 1:
+        torch.distributed.barrier()
+
+
 def join() -> None:
     """Join the processes that ``torchrun`` started, if it did."""
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not torch.distributed.is_initialized():
+    if "TORCHELASTIC_RUN_ID" in os.environ and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
 
 

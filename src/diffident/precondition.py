@@ -29,6 +29,8 @@ from .networks import DTYPES, NETWORKS, Network, folded, network
 FAINTEST, LOUDEST = 1e-3, 1e3
 #: A channel that hardly varies counts as varying this much, so that nothing is divided by nothing.
 LEAST = 1e-3
+#: And no less than this share of the root mean square over channels: a pixel that was always black is no measure of what it may become.
+RELATIVE_LEAST = 0.05
 
 
 @registry.registered("denoisers", "learned")
@@ -159,11 +161,14 @@ def measured(items: Float[Tensor, "n *shape"], whole: bool = False) -> tuple[Ten
     over = (0,) if whole or items.ndim < 3 else (0, *range(2, items.ndim))
     mean = items.double().mean(over, keepdim=True)
     spread = (items.double() - mean).square().mean(over, keepdim=True).sqrt()
-    return mean[0].to(items.dtype), spread[0].to(items.dtype)
+    least = RELATIVE_LEAST * spread.square().mean().sqrt()
+    return mean[0].to(items.dtype), spread.clamp(min=least)[0].to(items.dtype)
 
 
 def ratios(uniform: Tensor, centre: float = -1.2, spread: float = 1.2) -> Tensor:
-    """Noise levels to train at, sigma / alpha relative to unit deviation: log-normal (EDM), from numbers in (0, 1).
+    """Noise levels to train at, sigma / alpha relative to the deviation of the items: log-normal, from numbers in (0, 1).
+
+    The form and the width are EDM's; the median, .30 of the deviation, is half of EDM's (whose -1.2 is for a deviation of .5).
 
     >>> round(ratios(torch.tensor([0.5])).item(), 3)
     0.301

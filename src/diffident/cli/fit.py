@@ -27,10 +27,10 @@ def command(
     from ..folder import writable
     from ..recipes import recipe as recipe_of
 
-    had = Detector.load(model, precision)
+    had = Detector.uncalibrated(model, precision)
     policy = had.policy.changed(flag, abstain)
     target = writable(out or model)
-    wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy, calibration=None, gallery=None)
+    wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy)
     parts, gallery = wanted.measure(items, keep, _show.bar)
     detector = wanted.fit_parts(parts, gallery)
     detector.save(target)

@@ -75,10 +75,11 @@ class Weights(nn.Module):
     def _fused(self, x: Tensor, bias: Tensor | None, silu: bool, onto: Tensor | None) -> Tensor:
         """Convolution, bias, activation and sum in one pass of oneDNN, with weights laid out for it."""
         geometry = [side // 2 for side in self.kernel], [1, 1], [1, 1], 1
-        if x.shape not in self.packed:
+        weight = self.packed.get(x.shape)
+        if weight is None:
             padding, stride, dilation, groups = geometry
-            self.packed = {x.shape: torch.ops.mkldnn._reorder_convolution_weight(self.ready, padding, stride, dilation, groups, list(x.shape))}
-        weight = self.packed[x.shape]
+            weight = torch.ops.mkldnn._reorder_convolution_weight(self.ready, padding, stride, dilation, groups, list(x.shape))
+            self.packed = {x.shape: weight}  # the latest only; another thread may put its own in its place
         if onto is not None and not silu:
             return torch.ops.mkldnn._convolution_pointwise.binary(x, onto, weight, bias, *geometry, "add", 1.0, None, [], None)
         mapped = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *geometry, "swish" if silu else "none", [], "")

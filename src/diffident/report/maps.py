@@ -61,11 +61,11 @@ class MapFolder:
             return
         target = self.place / self._free(inside(item.name))
         try:
+            if not target.parent.resolve().is_relative_to(self.place):  # before anything is made there
+                raise OutputError(f"cannot write {target}: a link leads out of {self.place}; remove the link or choose another place")
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror or error}; choose another place or make room") from error
-        if not target.parent.resolve().is_relative_to(self.place):
-            raise OutputError(f"cannot write {target}: a link leads out of {self.place}; remove the link or choose another place")
         write(target, png(overlaid(shown(self._detector.model.modality, values), verdict.map, self.scale)))
 
     def _free(self, name: str) -> str:
