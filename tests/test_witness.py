@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -16,6 +17,7 @@ from safetensors.torch import load, save
 import diffident as dd
 from diffident import folder as code
 from diffident import hardware, witness
+from diffident.cli import main
 from diffident.errors import DamagedModel, DifferentAnswers, DiffidentError, NewerFormat, NotAModel
 from diffident.folder import MANIFEST
 from diffident.store import WEIGHTS
@@ -123,6 +125,14 @@ def test_a_calibration_whose_statistics_have_moved_is_refused(learned: Path, tmp
     with pytest.raises(DifferentAnswers, match="move by up to .* times what is allowed .*; fit it again here: diffident fit MODEL KNOWN_GOOD"):
         dd.Detector.load(place, precision="fp32")
     assert dd.load(place, precision="fp32").name == "m"  # the model itself still answers as it did
+    good = tmp_path / "good"
+    good.mkdir()
+    for i, picture in enumerate(pictures(40, seed=7)):
+        PIL.Image.fromarray((255 * picture).astype(np.uint8)).save(good / f"{i}.png")
+    with pytest.raises(SystemExit) as left:  # what the refusal advises can be done
+        main(["fit", str(place), str(good), "--precision", "fp32"])
+    assert not left.value.code
+    assert len(dd.Detector.load(place, precision="fp32").calibrated) == 40
 
 
 def test_statistics_that_moved_a_little_are_no_difference(learned: Path, tmp_path: Path) -> None:

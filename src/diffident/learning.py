@@ -187,9 +187,7 @@ def train(
         return _drained(_alone(source, recipe_of(recipe), how, progress), how, progress)
     target = writable(out)
     learned = learn(source, recipe, how, policy or Policy(), target.name, progress, target)
-    if optimise.leads():
-        learned.detector.save(target)
-        place_of(target).clear()
+    write(learned, target)
     return learned.detector.model
 
 
@@ -224,9 +222,19 @@ def training(
         return
     target = writable(out)
     learned = yield from _learning(source, recipe, wanted, policy or Policy(), target.name, silent, target)
+    write(learned, target)
+
+
+def write(learned: Outcome, out: Path) -> None:
+    """Write the folder and remove the checkpoints beside it; of several processes the first does it, and the others wait.
+
+    Raises:
+        OutputError: it cannot be written; the checkpoints stay.
+    """
     if optimise.leads():
-        learned.detector.save(target)
-        place_of(target).clear()
+        learned.detector.save(out)
+        place_of(out).clear()
+    optimise.meet()
 
 
 def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress = silent, out: Path | None = None) -> Outcome:

@@ -67,7 +67,7 @@ def command(
     wanted = _show.size(size)
 
     from ..folder import writable
-    from ..learning import Training, learn, place_of
+    from ..learning import Training, learn, write
     from ..optimise import leads
     from ..verdict import Policy
 
@@ -78,12 +78,10 @@ def command(
     target = writable(out)
     with _show.Interruption() as stop:
         learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
-    if not leads():
-        return
-    learned.detector.save(target)
-    place_of(target).clear()
-    _show.left_out(learned.left_out)
-    _tell(learned, out, as_json)
+    write(learned, target)
+    if leads():
+        _show.left_out(learned.left_out)
+        _tell(learned, out, as_json)
 
 
 def _tell(learned: Outcome, out: str, as_json: bool) -> None:
@@ -93,7 +91,7 @@ def _tell(learned: Outcome, out: str, as_json: bool) -> None:
     lines = [
         f"learned from {facts['trained']} items, calibrated on {facts['references']}, written to {out}",
         *_resized(detector),
-        *([] if loss is None else [f"held-out loss {loss:.4f}; 1 would be no better than a Gaussian"]),
+        *([] if loss is None else [f"held-out loss {loss:.4f}; about 1 would be no better than a Gaussian"]),
         facts["promise"],
         f"next: diffident score {out} ITEMS -o scores.csv",
     ]
