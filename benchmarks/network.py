@@ -21,7 +21,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from benchmarks._common import freeze, machine, table
+from benchmarks._common import freeze, kind, machine, table
 from benchmarks._peer import OURS, PEER, PEER_RATE, enlist
 from diffident import hardware
 from diffident.networks import DTYPES, Network, folded, layers, network
@@ -157,7 +157,7 @@ def as_table(frozen: Mapping[str, Any]) -> str:
         *table(frozen["inference"], ("network", "precision", "images per second", "GFLOP per image", "share of peak"), ".3f"),
         "",
         f"Training, a whole step in {frozen['precision']}: {train['ours']:.0f} images per second, diffusers {train['diffusers']:.0f}: "
-        f"{train['ours'] / train['diffusers']:.2f} times (goal 3). What the losses are at that speed: [training](training_{frozen['kind']}.md).",
+        f"{train['ours'] / train['diffusers']:.2f} times (goal 3). What the losses are at that speed: [training](training_{frozen['kind'].lower()}.md).",
         "",
         "## What each choice brings",
         "",
@@ -186,7 +186,7 @@ def main() -> None:
         "compile": compiled(ours),
         "machine": machine(f"torch {torch.__version__}"),
     }
-    freeze(f"network_{hardware.kind()}", frozen, as_table(frozen))
+    freeze(f"network_{kind().lower()}", frozen, as_table(frozen))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks._common import data, freeze, keep, kept, machine, table
+from benchmarks._common import data, freeze, keep, kept, kind, machine, table
 from benchmarks._peer import OURS, PEER, enlist
 from diffident import hardware
 from diffident.optimise import Schedule, descend
 
 IMAGES_SEEN, HELD_OUT = 3072, 192
-PEER_RATES = (3e-3, 1e-3, 3e-4)
+PEER_RATES = (1e-3, 3e-4)
 #: Exact duplicates of images of the validation part.
 COPIES = {"train/n01855672/000044.jpg", "train/n07753592/000063.jpg"}
 
@@ -66,7 +66,7 @@ _opened: dict[str, tuple[Tensor, Tensor]] = {}
 
 def run(name: str, network: str, images: int, rate: float) -> dict[str, Any]:
     """One curve, made or found."""
-    results, key = f"training_{hardware.kind()}", f"{name} {network} {images} {rate:g} {hardware.precision()} {HELD_OUT}"
+    results, key = f"training_{kind().lower()}", f"{name} {network} {images} {rate:g} {hardware.precision()} {HELD_OUT}"
     if key in kept(results):
         return kept(results)[key]
     if name not in _opened:
@@ -159,7 +159,7 @@ def main() -> None:
         "rates tried": [{"rate": curve["rate"], "images": curve["images"], "held out": curve["points"][-1]["held out"]} for curve in tried],
         "machine": curves[0]["machine"],
     }
-    freeze(f"training_{hardware.kind()}", frozen, as_table(frozen))
+    freeze(f"training_{kind().lower()}", frozen, as_table(frozen))
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def with_figures(readme: str) -> str:
 
 
 def figures() -> str:
-    rows = [*kept_promises(), *first_figures(), *natural_splits()]
+    rows = [*kept_promises(), *first_figures(), *natural_splits(), *networks(), *inspection()]
     lines = [f"| {question} | {figure} | [{page}](benchmarks/results/{page}.md) |\n" for question, figure, page in rows]
     return "| question | figure | protocol and all figures |\n|---|---|---|\n" + "".join(lines)
 
@@ -214,6 +214,32 @@ def natural_splits() -> list[tuple[str, str, str]]:
     return [("good real images that `reconstruction` flags at .05, one natural split each", said, "natural_split")] + [
         (f"beyond what chance explains: {row['set']}, {row['part']}", f"**{row['flagged']:.3f}**: the good items changed", "natural_split") for row in moved
     ]
+
+
+def networks() -> list[tuple[str, str, str]]:
+    """A row for each kind of processor on which speed was measured."""
+    lines = []
+    for page in sorted(path.stem for path in RESULTS.glob("network_*.json")):
+        facts = result(page)
+        by = {row["network"]: row for row in facts["inference"] if row["precision"] == facts["precision"]}
+        shares = " against ".join(f"{by[who]['share of peak']:.2f}" for who in ("ours", "diffusers"))
+        faster = facts["training"]["ours"] / facts["training"]["diffusers"]
+        figure = f"{shares}; training {facts['training']['ours']:.0f} images/s, {faster:.1f} times as many"
+        lines.append((f"share of the measured convolution peak on {facts['kind']}, against diffusers' U-Net of as many parameters", figure, page))
+    return lines
+
+
+def inspection() -> list[tuple[str, str, str]]:
+    lines = []
+    rows = [row for row in result("first_inspection")["rows"] if row["of"] == "all"]
+    for place in dict.fromkeys(row["set"] for row in rows):
+        by = {row["method"]: row for row in rows if row["set"] == place}
+        ours, control = by["reconstruction"], by["reconstruction, random weights"]
+        figure = f"{ours['AUROC'][0]:.3f}, AUPRO {ours['AUPRO'][0]:.3f}; random weights {control['AUROC'][0]:.3f}, {control['AUPRO'][0]:.3f}"
+        lines.append(
+            (f"{place}: AUROC of `reconstruction`, a network of minutes", f"{figure}; pixel neighbours {by['pixel_knn']['AUROC'][0]:.3f}", "first_inspection")
+        )
+    return lines
 
 
 def result(name: str) -> Any:
