@@ -40,7 +40,7 @@ from diffident.scores import Scores
 RECIPES, LEVELS, SIZE = ("reconstruction", "diffpath", "msma"), (0.01, 0.05, 0.1), 32
 #: Of each calibration: how many references and how many good items.
 REFERENCES, ITEMS = 100, 50
-IMAGES_SEEN = 20_000
+IMAGES_SEEN = 12_000
 #: Of the aside on power: how many strange images, and before how many of the calibrations.
 STRANGE, BEFORE = 300, 10
 
@@ -95,7 +95,7 @@ def piece(name: str) -> Piece:
     if len(images) < pool.train + dealt:
         raise SystemExit(f"{name} holds {len(images)} images and {pool.train + dealt} are dealt out; take fewer calibrations")
     trained, rest = images[: pool.train], images[pool.train : pool.train + dealt]
-    model = dd.train(trained, network="unet", size=SIZE, channels=3, images_seen=IMAGES_SEEN)
+    model = dd.train(trained, network="unet", size=SIZE, channels=3, images_seen=IMAGES_SEEN, width=32)
     learned = time.perf_counter() - start
     scores = asked_at_once(model, RECIPES, rest)
     control = asked_at_once(model.untrained(0), RECIPES, rest)
@@ -194,7 +194,7 @@ def as_table(frozen: dict[str, Any]) -> str:
             for one in frozen["pieces"]
         ),
         "",
-        f"A U-Net, {IMAGES_SEEN:,} images seen. Each calibration has {REFERENCES} references and {ITEMS} good items of its own. The draws are disjoint parts",
+        f"A U-Net of width 32, {IMAGES_SEEN:,} images seen. Each calibration has {REFERENCES} references and {ITEMS} good items of its own. The draws are disjoint parts",
         "of one finite pool, in an order drawn once; faces are one image a person, so images are independent persons. Nothing is dealt out twice: re-sampled",
         "images would not be independent, and the limits would be too narrow. Limits of sums of beta-binomials, Holm over the rows. The rate is owed to the",
         "calibration and not to the model: it is kept with random weights as well. What a model has to bring is power.",
