@@ -194,7 +194,8 @@ def as_table(frozen: dict[str, Any]) -> str:
             for one in frozen["pieces"]
         ),
         "",
-        f"A U-Net of width 32, {IMAGES_SEEN:,} images seen. Each calibration has {REFERENCES} references and {ITEMS} good items of its own. The draws are disjoint parts",
+        f"A U-Net of width 32, {IMAGES_SEEN:,} images seen.",
+        f"Each calibration has {REFERENCES} references and {ITEMS} good items of its own. The draws are disjoint parts",
         "of one finite pool, in an order drawn once; faces are one image a person, so images are independent persons. Nothing is dealt out twice: re-sampled",
         "images would not be independent, and the limits would be too narrow. Limits of sums of beta-binomials, Holm over the rows. The rate is owed to the",
         "calibration and not to the model: it is kept with random weights as well. What a model has to bring is power.",
