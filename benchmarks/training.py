@@ -106,8 +106,8 @@ def rows(curves: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "images seen": curve["images"],
                     "seconds": round(last["seconds"]),
                     "held-out loss": last["held out"],
-                    "images to the best loss of diffusers": images,
-                    "seconds to it": seconds,
+                    "images to the best loss of diffusers": images if seconds < float("inf") else "not reached",
+                    "seconds to it": seconds if seconds < float("inf") else "not reached",
                 }
             )
     return said

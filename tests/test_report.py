@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -384,7 +383,9 @@ def test_the_script_of_a_page_runs_without_an_error(shop: Path, tmp_path: Path) 
     program = browser()
     report(dd.Detector.load(shop / "m"), shop / "new", tmp_path / "page.html")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0", "--dump-dom"]
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         done = subprocess.run([program, *flags, f"file://{tmp_path / 'page.html'}"], capture_output=True, text=True, timeout=60)
-        assert "34 shown" in done.stdout and "name contains" in done.stdout
-        assert "CONSOLE" not in done.stderr, done.stderr
+    except subprocess.TimeoutExpired:
+        pytest.skip("Chromium did not answer within 60 s: the page's script was not seen to run")
+    assert "34 shown" in done.stdout and "name contains" in done.stdout
+    assert "CONSOLE" not in done.stderr, done.stderr

@@ -47,7 +47,7 @@ class Schedule:
         precision: ``auto``, ``fp32`` or ``bf16``.
     """
 
-    images_seen: int = 100_000
+    images_seen: int = 50_000
     batch: int = 64
     rate: float = 0.04
     clip: float = 1.0
