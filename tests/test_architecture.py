@@ -17,7 +17,7 @@ ROOT = Path(diffident.__file__).parent
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
     {"errors", "registry", "hardware"},
-    {"trajectory", "denoiser", "levels", "noise", "networks"},
+    {"trajectory", "denoiser", "levels", "noise", "networks", "weights"},
     {"precondition", "spaces"},
     {"walks", "probes"},
     {"statistics"},

@@ -8,10 +8,10 @@ A few at a time is also fastest, up to 2.5 times as fast as 32, since the wide m
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .. import hardware, noise
 from ..errors import InvalidSetting, NotAModel, UnknownName, WrongShape
+from . import DTYPES
 
 #: Groups are of 1, 2, 4 ... 32 pictures, of so many pixels together at most; larger pictures are asked one by one.
 TOGETHER, MOST = 4 * 160 * 160, 32
@@ -30,7 +31,6 @@ AFTER: Mapping[str, tuple[str, list[float], tuple[float, float | None]]] = {
     "relu": ("relu", [], (0.0, None)),
     "relu6": ("hardtanh", [0.0, 6.0], (0.0, 6.0)),
 }
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 #: Names before which a network is one of timm.
 TIMM = "timm:"
 
@@ -127,8 +127,8 @@ class Stacked(Frozen):
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], precision: str = "fp32") -> None:
-        if _shapes(tensors) != self.shapes():
-            raise NotAModel(_foreign(tensors, type(self).__name__))
+        if shapes_of(tensors) != self.shapes():
+            raise NotAModel(foreign(tensors, type(self).__name__))
         self._tensors, self.precision = dict(tensors), hardware.precision(precision)
         self._build(DTYPES[self.precision])
 
@@ -182,7 +182,7 @@ class MobileNetV2(Stacked):
         *((43, 44, 45, 1, 96), (47, 48, 49, 2, 160), (50, 51, 52, 1, 160), (54, 55, 56, 1, 160), (58, 59, 60, 1, 320)),
     )
     HEAD, CLASSES = 61, 63
-    blocks: ClassVar = {k: (c, 2 if k == 1 else 4 if k < 4 else 8 if k < 7 else 16 if k < 14 else 32) for k, (*_, c) in enumerate(LAYERS, 1)}
+    blocks = MappingProxyType({k: (c, 2 if k == 1 else 4 if k < 4 else 8 if k < 7 else 16 if k < 14 else 32) for k, (*_, c) in enumerate(LAYERS, 1)})
 
     def embedding(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1280"]:
         """The mean over the last map: what its classes are read from."""
@@ -246,7 +246,7 @@ class SqueezeNet(Stacked):
     FIRES: ClassVar = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
     POOLED: ClassVar = (2, 5, 9)  # fire modules before which the map is halved
     MEANS: ClassVar = (104.0, 117.0, 123.0)  # blue, green, red
-    blocks: ClassVar = {k: (2 * half, 4 if k < 5 else 8 if k < 9 else 16) for k, (_, half) in FIRES.items()}
+    blocks = MappingProxyType({k: (2 * half, 4 if k < 5 else 8 if k < 9 else 16) for k, (_, half) in FIRES.items()})
 
     def logits(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1000"]:
         """Of the classes of ImageNet, none below 0."""
@@ -277,52 +277,6 @@ class SqueezeNet(Stacked):
             yield x
 
 
-class Timm(Frozen):
-    """Any network of timm that gives inner maps, by its name there; blocks are numbered from 0 as in timm, and all are computed.
-
-    Args:
-        name: as ``timm.create_model`` takes it.
-        tensors: its weights; without them timm fetches those it was published with.
-        precision: ``auto``, ``fp32`` or ``bf16``.
-
-    Raises:
-        InvalidSetting: timm is not installed, or another precision.
-        UnknownName: timm has no such network.
-        NotAModel: the tensors are of another network.
-    """
-
-    def __init__(self, name: str, tensors: Mapping[str, Tensor] | None = None, precision: str = "fp32") -> None:
-        self.name, self.precision = name, hardware.precision(precision)
-        self.network = _of_timm(name, pretrained=tensors is None).eval().requires_grad_(False)
-        if tensors is not None:
-            if _shapes(tensors) != _shapes(self.network.state_dict()):
-                raise NotAModel(_foreign(tensors, f"the network {name!r} of timm"))
-            self.network.load_state_dict(dict(tensors))
-        self._tensors = {key: tensor.clone() for key, tensor in self.network.state_dict().items()} if tensors is None else dict(tensors)
-        self.network = self.network.to(dtype=DTYPES[self.precision], memory_format=torch.channels_last)
-        self.blocks = dict(enumerate(zip(self.network.feature_info.channels(), self.network.feature_info.reduction(), strict=True)))
-        config = self.network.pretrained_cfg
-        self._mean, self._deviation = (torch.tensor(config[key]).reshape(3, 1, 1) for key in ("mean", "std"))
-
-    def _maps(self, group: Tensor, blocks: Sequence[int]) -> list[Tensor]:
-        x = ((group + 1) / 2 - self._mean) / self._deviation
-        found = self.network(x.to(DTYPES[self.precision]).contiguous(memory_format=torch.channels_last))
-        return [found[block] for block in blocks]
-
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self._tensors)
-
-    def at(self, precision: str) -> Timm:
-        return Timm(self.name, self._tensors, precision)
-
-    def untrained(self, seed: int = 0) -> Timm:
-        """The control: weights as timm draws them before training."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            drawn = _of_timm(self.name, pretrained=False).state_dict()
-        return Timm(self.name, drawn, self.precision)
-
-
 #: What frozen networks can be made of tensors alone, by name.
 FROZEN: Mapping[str, type[Stacked]] = {"mobilenet_v2": MobileNetV2, "squeezenet": SqueezeNet}
 
@@ -336,6 +290,8 @@ def frozen(kind: str, tensors: Mapping[str, Tensor], precision: str = "fp32") ->
         InvalidSetting: another precision, or timm is not installed.
     """
     if kind.startswith(TIMM):
+        from .of_timm import Timm  # it builds on this file
+
         return Timm(kind.removeprefix(TIMM), tensors, precision)
     if kind not in FROZEN:
         raise UnknownName(f"no frozen network called {kind!r}; there are: {', '.join(FROZEN)}, and {TIMM}NAME for those of timm")
@@ -348,11 +304,11 @@ def kind_of(tensors: Mapping[str, Tensor]) -> str:
     Raises:
         NotAModel: none of them is made of just these.
     """
-    found = _shapes(tensors)
+    found = shapes_of(tensors)
     for kind, made in FROZEN.items():
         if found == made.shapes():
             return kind
-    raise NotAModel(_foreign(tensors, " or ".join(FROZEN)))
+    raise NotAModel(foreign(tensors, " or ".join(FROZEN)))
 
 
 @torch.no_grad()
@@ -387,17 +343,8 @@ def _drawn(name: str, like: Tensor, seed: int) -> Tensor:
     return (noise.normal(tuple(like.shape), f"untrained {name}", seed) * like.float().std()).to(like)
 
 
-def _of_timm(name: str, pretrained: bool) -> Any:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        raise InvalidSetting("features of timm networks need timm: pip install 'diffident[timm]'") from error
-    if not timm.is_model(name):
-        raise UnknownName(f"timm {timm.__version__} has no network called {name!r}; timm.list_models() names those it has")
-    return timm.create_model(name, pretrained=pretrained, features_only=True)
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each, by name: what a network is recognised by."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -405,6 +352,9 @@ def _listed(blocks: Mapping[int, tuple[int, int]]) -> str:
     return f"{min(blocks)} to {max(blocks)}"
 
 
-def _foreign(tensors: Mapping[str, Tensor], wanted: str) -> str:
+def foreign(tensors: Mapping[str, Tensor], wanted: str) -> str:
+    """What is said of tensors that are not those wanted."""
     some = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:3]) or "none"
-    return f"these are not the weights of {wanted}: {len(tensors)} tensors ({some}{', ...' if len(tensors) > 3 else ''}); take others, or ask for another network"
+    return (
+        f"these are not the weights of {wanted}: {len(tensors)} tensors ({some}{', ...' if len(tensors) > 3 else ''}); take others, or ask for another network"
+    )
