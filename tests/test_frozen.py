@@ -191,8 +191,8 @@ def test_files_that_cannot_be_used_are_refused_in_words(tmp_path: Path) -> None:
         save({"a": torch.zeros(2)}, tmp_path / f"other{ending}")
         with pytest.raises(NotAModel, match=r"other.*mobilenet_v2 or squeezenet: 1 tensors \(a \(2,\)\)"):
             weights.read(tmp_path / f"other{ending}")
-    np.save(tmp_path / "single.npz", np.zeros(3))
-    (tmp_path / "single.npz.npy").rename(tmp_path / "single.npz") if (tmp_path / "single.npz.npy").exists() else None
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
     with pytest.raises(DamagedModel, match="cannot be read"):
         weights.read(tmp_path / "single.npz")
     with pytest.raises(NotAModel, match="nothing is there"):

@@ -96,7 +96,7 @@ class Convolution:
 
     def __call__(self, x: Tensor, padding: tuple[int, int] = (0, 0), onto: Tensor | None = None) -> Tensor:
         """(n, in, h, w) to (n, out, y, x), plus ``onto`` where nothing follows."""
-        if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        if _fusible(x):
             return self._fused(x, padding, onto)
         mapped = F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
         mapped = mapped.clamp_(*AFTER[self.after][2]) if self.after else mapped
@@ -320,6 +320,12 @@ def _in_groups(pixels: Tensor, ask: Callable[[Tensor], list[Tensor]]) -> list[Te
     filled = F.pad(pixels.float(), (0, 0, 0, 0, 0, 0, 0, -len(pixels) % size))
     parts = [ask(group) for group in filled.split(size)]
     return [torch.cat([part.float() for part in maps])[: len(pixels)] for maps in zip(*parts, strict=True)]
+
+
+def _fusible(x: Tensor) -> bool:
+    """Whether oneDNN may do it in one pass; it refuses bfloat16 where the processor has no instructions for it."""
+    able = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return able and (x.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _group(height: int, width: int) -> int:

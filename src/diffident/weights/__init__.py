@@ -69,7 +69,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(array) for name, array in arrays.items()}
     except (SafetensorError, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, TypeError, AttributeError) as error:
         raise DamagedModel(f"{file} cannot be read ({type(error).__name__}: {error}); fetch it again, or restore it from a copy") from error
