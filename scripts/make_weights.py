@@ -3,7 +3,7 @@
     python scripts/make_weights.py                  write src/diffident/weights/mobilenet_v2
 
 Reads ``networks/mobilenet_v2.npz`` (batch norm folded in, 8-bit numbers times one scale a tensor, as float32) and
-``licences/apache-2.0.txt``. Weights become float16, biases, a hundredth of the numbers, stay float32. Then it says how far
+``licences/apache-2.0.txt``. Weights become float16, biases, half a percent of the numbers, stay float32. Then it says how far
 the network's answers move by that, on the reference pictures of ``networks/check.npz``. Deterministic: the same arrays give the same bytes.
 """
 

@@ -17,11 +17,11 @@ ROOT = Path(diffident.__file__).parent
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
     {"errors", "registry", "hardware"},
-    {"trajectory", "denoiser", "levels", "noise", "networks", "weights"},
+    {"trajectory", "denoiser", "positions", "patches", "levels", "noise", "networks", "weights"},
     {"precondition", "spaces"},
     {"walks", "probes"},
     {"statistics"},
-    {"calibration", "scores", "rows", "verdict", "recipes"},
+    {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
     {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise"},
     {"scorer", "detector", "guard", "learning", "assessment", "testing"},
     {"cli", "service", "web", "report"},
@@ -29,7 +29,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 #: rooms that must not know torch, directly or through another room
-WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "verdict", "data", "evaluate", "folder", "gallery"}
+WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "regions", "verdict", "data", "evaluate", "folder", "gallery"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

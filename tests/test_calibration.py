@@ -228,7 +228,7 @@ def test_a_combiner_comes_back_from_json(strange: Strangeness) -> None:
 
 def test_unknown_combiners_and_settings_are_refused() -> None:
     assert [combiner(name).name for name in COMBINERS] == list(COMBINERS)
-    with pytest.raises(UnknownName, match="gaussian, ranks, robust"):
+    with pytest.raises(UnknownName, match="gaussian, highest, places, ranks, robust"):
         combiner("copula")
     with pytest.raises(InvalidSetting, match="no setting 'width'"):
         combiner("ranks", {"width": 1})

@@ -15,6 +15,8 @@ from diffident.errors import ContractBroken, InvalidSetting, UnknownName
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
 from diffident.networks import network
+from diffident.patches import Patches
+from diffident.positions import Positions
 from diffident.precondition import Learned, measured
 from diffident.spaces import InvertibleSpace
 from diffident.statistics import Statistic
@@ -31,6 +33,8 @@ def parts() -> dict[str, object]:
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
     mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
+    drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))
+    found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
     return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import PIL.Image
 
 from .calibration import Calibration
-from .calibration.ranks import steps
-from .calibration.strangeness import combiner
+from .calibration.combiners import combiner
+from .calibration.ranks import smallest_p, steps
 from .data import Item, Items
 from .detector import Detector
 from .errors import DiffidentError, ItemError
@@ -22,9 +22,8 @@ from .evaluate.labelled import GOOD, Labelled, mask
 from .learning import Progress, silent
 from .modalities import Modality
 from .rows import Cell
-from .scorer import Scorer
 from .scores import Scores
-from .verdict import Verdicts
+from .verdict import Policy, Verdicts
 
 #: Of the kind of a row that counts the strange items of every kind.
 EVERY = "*"
@@ -122,7 +121,7 @@ def assess(detector: Detector, labelled: Labelled, repeats: int = 500, control: 
         InvalidSetting: fewer repeats than one.
     """
     promise, recipe, notes = detector.settled().promise(len(detector.calibrated)), detector.scorer.asked.name, list[str]()
-    scores, maps = _asked(detector.scorer, labelled.test, "scoring", progress)
+    scores, maps = _asked(detector, labelled.test, "scoring", progress)
     verdicts = detector.judge_all(scores)
     kept = _kept(detector, labelled, verdicts, scores, notes)
     asked = {recipe: _Answer(np.array([v.score for v in verdicts]), maps)}
@@ -191,12 +190,12 @@ def _sized(found: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.asarray(PIL.Image.fromarray(found).resize((mask.shape[1], mask.shape[0]), PIL.Image.Resampling.BILINEAR))
 
 
-def _asked(scorer: Scorer, items: Items, doing: str, progress: Progress) -> tuple[Scores, np.ndarray | None]:
+def _asked(detector: Detector, items: Items, doing: str, progress: Progress) -> tuple[Scores, np.ndarray | None]:
     """Scores of all items, and their maps where the recipe has any."""
-    if any(reading.of.per_element for reading in scorer.asked.readings):
-        parts = list(progress(scorer.stream_maps(items), doing, -(-len(items) // scorer.model.chunk)))
-        return Scores.merge([scores for _, scores, _ in parts]), np.concatenate([maps for _, _, maps in parts])
-    return Scores.merge([scores for _, scores in progress(scorer.stream(items), doing, -(-len(items) // scorer.model.chunk))]), None
+    mapped = bool(detector.scorer.asked.mapped)
+    parts = list(progress(detector.stream(items, mapped), doing, _chunks(detector, items)))
+    maps = [one.map for _, _, found in parts for one in found if one is not None]
+    return Scores.merge([scores for _, scores, _ in parts]), np.stack(maps) if mapped else None
 
 
 def _kept(detector: Detector, labelled: Labelled, verdicts: Verdicts, scores: Scores, notes: list[str]) -> np.ndarray:
@@ -219,15 +218,20 @@ def _note(notes: list[str], names: Sequence[str], one: str, many: str, then: str
 
 def _control(detector: Detector, labelled: Labelled, seed: int, notes: list[str], progress: Progress) -> _Answer:
     """What the same recipe says when it asks a model that has learned nothing, calibrated on as many known-good items."""
-    scorer = Scorer(detector.model.untrained(seed), detector.scorer.asked)
-    scores, maps = _asked(scorer, labelled.test, "scoring, untrained", progress)
+    twin = Detector(detector.model.untrained(seed), detector.scorer.asked)
     known = _spaced(labelled.train, len(detector.calibrated))
-    references = _asked(scorer, known, "calibrating, untrained", progress)[0] if known else None
+    references = Scores.merge([scores for _, scores in progress(twin.scorer.stream(known), "calibrating, untrained", _chunks(twin, known))]) if known else None
     if references is None or not references.readable.any():
         notes.append(f"{labelled.root / 'train' / GOOD} holds nothing to calibrate the untrained model on: it is left out where items are ranked")
-        return _Answer(None, maps)
-    calibration = Calibration(references.select(references.readable), combiner(scorer.asked.combine))
+        return _Answer(None, _asked(twin, labelled.test, "scoring, untrained", progress)[1])
+    calibration = Calibration(references.select(references.readable), combiner(twin.scorer.asked.combine))
+    fitted = replace(twin, calibration=calibration, policy=Policy(max(detector.settled().flag or 0.0, smallest_p(len(calibration)))))
+    scores, maps = _asked(fitted, labelled.test, "scoring, untrained", progress)
     return _Answer(calibration.judge(scores).strangeness, maps)
+
+
+def _chunks(detector: Detector, items: Items) -> int:
+    return -(-len(items) // detector.model.chunk)
 
 
 def _spaced(items: Items, most: int) -> Items:

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import store
 from .calibration import Calibration
+from .calibration.combiners import combiner
 from .calibration.depth import Depth
-from .calibration.strangeness import combiner
 from .data import Item, Items
 from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining
 from .folder import read_folder, write_folder
@@ -21,7 +21,8 @@ from .gallery import KEEP, Gallery, Kept, chosen
 from .hardware import stamp
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
-from .scorer import Scorer
+from .regions import Where, where
+from .scorer import Lift, Scorer
 from .scores import Scores
 from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
 from .witness import check_rows
@@ -101,10 +102,11 @@ class Detector:
         """
         items = Items.open(source)
         wanted, parts, kept = chosen(len(items), keep), [], []
-        chunks = self.stream(items, maps=bool(keep and self.scorer.asked.mapped))
-        for part, scores, maps in progress(chunks, "calibrating", -(-len(items) // self.model.chunk)) if progress else chunks:
-            first = sum(map(len, parts))
-            kept += [self._kept(part[i], scores.digests[i], maps[i]) for i in range(len(part)) if first + i in wanted and scores.readable[i]]
+        raw = bool(keep and self.scorer.asked.mapped and not self.scorer.asked.combines_maps)  # places are told by all references together
+        chunks = self.stream(items, maps=raw)
+        for part, scores, found in progress(chunks, "calibrating", -(-len(items) // self.model.chunk)) if progress else chunks:
+            first, heights = sum(map(len, parts)), [None if one is None else one.map for one in found]
+            kept += [self._kept(part[i], scores.digests[i], heights[i]) for i in range(len(part)) if first + i in wanted and scores.readable[i]]
             parts.append(scores)
         return parts, Gallery.of([one for one in kept if one is not None], self.scorer.fingerprint)
 
@@ -115,15 +117,33 @@ class Detector:
         except ItemError:  # gone since it was scored; it is only missing from the pictures
             return None
 
-    def stream(self, source: Any, maps: bool = False) -> Iterator[tuple[Items, Scores, Sequence[np.ndarray | None]]]:
-        """A chunk at a time: items, their scores, and a map of each if asked for; otherwise None for each.
+    def stream(self, source: Any, maps: bool = False, policy: Policy | None = None) -> Iterator[tuple[Items, Scores, Sequence[Where | None]]]:
+        """A chunk at a time: items, their scores, and where each is strange if asked for; otherwise None for each.
+
+        Args:
+            policy: whose level marks places, where a calibrated recipe combines maps; the detector's own if there is none.
 
         Raises:
             NotPerElement: maps of a recipe that has none.
         """
-        if maps:
-            return ((items, scores, list(found)) for items, scores, found in self.scorer.stream_maps(source))
-        return ((items, scores, [None] * len(items)) for items, scores in self.scorer.stream(source))
+        if not maps:
+            return ((items, scores, [None] * len(items)) for items, scores in self.scorer.stream(source))
+        if self.calibration is None or not self.calibration.mapped:
+            return ((items, scores, [Where(one) for one in found]) for items, scores, found in self.scorer.stream_maps(source))
+        level = self.settled(policy).flag or 0.0
+        return ((items, scores, self.located(scores, lift, level)) for items, scores, lift in self.scorer.stream_lifted(source))
+
+    def located(self, scores: Scores, lift: Lift, level: float) -> list[Where]:
+        """Where each item of a chunk stands out, and what is marked at that level.
+
+        Raises:
+            NotPerElement: the recipe does not combine maps.
+        """
+        places = self.calibrated.places(scores)
+        fine, blocky = lift(places.heights), lift(places.heights, "nearest")
+        size = self.model.modality.shape[1:]
+        stored = [(one.get("height", size[0]), one.get("width", size[-1])) for one in scores.vitals]
+        return [where(fine[i], blocky[i], places, i, level, stored[i]) if scores.readable[i] else Where(fine[i]) for i in range(len(scores))]
 
     def fit_parts(self, parts: Sequence[Scores], gallery: Gallery | None = None) -> Detector:
         """The same from scores made before, by this model and recipe, on one machine or many.
@@ -146,9 +166,12 @@ class Detector:
             )
         self.policy.resolve(len(known))
         depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
-        looked_at = gallery or self.gallery
+        looked_at, calibration = gallery or self.gallery, Calibration(known, combiner(recipe(self.recipe).combine))
         shown = looked_at.among(frozenset(known.digests)) if looked_at else None
-        return replace(self, calibration=Calibration(known, combiner(recipe(self.recipe).combine)), depth=depth, gallery=shown)
+        if shown is not None and calibration.mapped:
+            kept = known.select([digest in set(shown.digests) for digest in known.digests])
+            shown = shown.coloured(calibration.places(kept).heights, self.scorer.fingerprint)
+        return replace(self, calibration=calibration, depth=depth, gallery=shown)
 
     def __repr__(self) -> str:
         known = "not calibrated" if self.calibration is None else f"{len(self.calibration)} references, {self.settled()}"
@@ -168,11 +191,12 @@ class Detector:
             NoItems: there are none.
             TooFewReferences: a level that this calibration cannot reach.
         """
-        settled, chunks = self.settled(policy), self.stream(source, maps)
+        settled = self.settled(policy)
+        chunks = self.stream(source, maps, settled)
         return (
-            (item, replace(verdict, map=where) if maps else verdict)
-            for items, scores, found in chunks
-            for item, verdict, where in zip(items, self.decide(scores, settled), found, strict=True)
+            (item, replace(verdict, where=found) if maps else verdict)
+            for items, scores, all_found in chunks
+            for item, verdict, found in zip(items, self.decide(scores, settled), all_found, strict=True)
         )
 
     def decide(self, scores: Scores, policy: Policy | None = None) -> Iterator[Verdict]:

@@ -65,10 +65,11 @@ class Gallery:
         eight = np.stack([np.rint((np.clip(one.values, -1, 1) + 1) * 127.5).astype(np.uint8) for one in once])
         made = Gallery(tuple(one.name for one in once), tuple(one.digest for one in once), eight)
         maps = [one.map for one in once if one.map is not None]
-        if not maps:
-            return made
-        heights = np.stack(maps)
-        return replace(made, fingerprint=fingerprint, ordinary=float(np.quantile(heights, ORDINARY)), highest=float(heights.max()))
+        return made.coloured(np.stack(maps), fingerprint) if maps else made
+
+    def coloured(self, heights: np.ndarray, fingerprint: str) -> Gallery:
+        """The same with the range of known-good maps, (n, *size), by which the colours of others are set."""
+        return replace(self, fingerprint=fingerprint, ordinary=float(np.quantile(heights, ORDINARY)), highest=float(heights.max()))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from . import checkpoint, noise, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
-from .denoiser import Empirical
+from .denoiser import Empirical, StoredDenoiser
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
@@ -28,15 +29,25 @@ from .modalities import Modality, Opened
 from .model import Model
 from .networks import NETWORKS
 from .optimise import Record, Schedule
+from .patches import Patches
+from .positions import Positions
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
-from .spaces import space_from
+from .spaces import Space, space_from
 from .verdict import LEVELS, Policy
 
 T = TypeVar("T")
 
-#: what can be learned: a network, or ``none``, which keeps the items themselves as an exact denoiser and is ready at once
-LEARNED = ("none", *NETWORKS)
+#: Exact denoisers, ready at once: made of the elements of known-good items in a space.
+EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
+    "none": lambda elements, space, seed: Empirical(elements),
+    "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
+    "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
+    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
+}
+
+#: what can be learned: a network, or one of these
+LEARNED = (*EXACT, *NETWORKS)
 
 #: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
 WATCHED, MOST_WATCHED = 20, 256
@@ -61,14 +72,15 @@ class Training:
     """How to learn; the flags of ``diffident train`` mirror these.
 
     Attributes:
-        network: what is learned: ``unet``, ``mlp``, or ``none``, which keeps the items.
-        size: height and width to which items are brought, one number for a square; None lets the items decide.
+        network: what is learned: ``unet`` or ``mlp``, or what is known exactly and at once: ``positions``, a Gaussian at each position;
+            ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``, the items themselves. None: what the recipe wants.
+        size: height and width to which items are brought, one number for a square; None lets the items and the space decide.
         channels: 1 or 3; None lets the items decide.
         share: of the items held out to calibrate; at least 99 items where that is at most half.
         seed: of the split, and of all that is random in learning.
         modality: of the items.
         keep: of so many references a small copy is kept in the folder, to be looked at beside a strange item.
-        space: where the diffusion lives, unless the recipe says it: ``pixels`` or ``haar``.
+        space: where the diffusion lives, unless the recipe says it: ``pixels``, ``haar`` or ``features``.
         images_seen: items shown to the network in all.
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
@@ -78,7 +90,7 @@ class Training:
         InvalidSetting: a setting outside its range.
     """
 
-    network: str = "unet"
+    network: str | None = None
     size: int | tuple[int, int] | None = None
     channels: int | None = None
     share: float = 0.25
@@ -94,14 +106,18 @@ class Training:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.network not in LEARNED:
+        if self.network is not None and self.network not in LEARNED:
             raise InvalidSetting(f"no network called {self.network!r}; there are: {', '.join(LEARNED)}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:
             raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
-        if self.network != "none":
+        if self.network not in EXACT:
             self.schedule  # noqa: B018 - refuses settings before the work
+
+    def settled(self, asked: Recipe) -> Training:
+        """The same with what the recipe wants, where nothing else was asked for."""
+        return replace(self, network=self.network or asked.network, space=asked.space or self.space)
 
     @property
     def schedule(self) -> Schedule:
@@ -134,10 +150,10 @@ class Outcome:
 
 def train(
     source: Any,
-    recipe: str | Recipe = "reconstruction",
+    recipe: str | Recipe | None = None,
     out: str | Path | None = None,
     *,
-    network: str = "unet",
+    network: str | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     share: float = 0.25,
@@ -163,7 +179,8 @@ def train(
 
     Args:
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels).
-        recipe: how the detector will ask, by name or as data.
+        recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
+            learns pixels for ``reconstruction``.
         out: the folder to write.
         network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision: see
             :class:`Training`.
@@ -182,18 +199,19 @@ def train(
     >>> train(np.random.default_rng(0).uniform(size=(40, 8, 8)), network="none").modality.shape
     (1, 8, 8)
     """
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision)
+    asked = suited(recipe, network)
+    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision).settled(asked)
     if out is None:
-        return _drained(_alone(source, recipe_of(recipe), how, progress), how, progress)
+        return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
-    learned = learn(source, recipe, how, policy or Policy(), target.name, progress, target)
+    learned = learn(source, asked, how, policy or Policy(), target.name, progress, target)
     write(learned, target)
     return learned.detector.model
 
 
 def training(
     source: Any,
-    recipe: str | Recipe = "reconstruction",
+    recipe: str | Recipe | None = None,
     out: str | Path | None = None,
     *,
     how: Training | None = None,
@@ -202,7 +220,7 @@ def training(
     """The same as :func:`train`, record by record: the caller's ``for`` is the hook, and may stop whenever it likes.
 
     The folder is written after the last record; a loop that is left before goes on when it is entered again with the same
-    ``out``. With ``network="none"`` there is nothing to descend, and no record.
+    ``out``. With an exact denoiser, such as that of ``inspection``, there is nothing to descend, and no record.
 
     Args:
         how: all settings.
@@ -212,17 +230,23 @@ def training(
 
     >>> import numpy as np
     >>> few = np.random.default_rng(0).uniform(size=(60, 8, 8))
-    >>> losses = [record.loss for record in training(few, how=Training(images_seen=128, width=32))]
+    >>> losses = [record.loss for record in training(few, how=Training("unet", images_seen=128, width=32))]
     >>> len(losses)
     2
     """
-    wanted = how or Training()
+    asked = suited(recipe, how.network if how else None)
+    wanted = (how or Training()).settled(asked)
     if out is None:
-        yield from _alone(source, recipe_of(recipe), wanted, silent)
+        yield from _alone(source, asked, wanted, silent)
         return
     target = writable(out)
-    learned = yield from _learning(source, recipe, wanted, policy or Policy(), target.name, silent, target)
+    learned = yield from _learning(source, asked, wanted, policy or Policy(), target.name, silent, target)
     write(learned, target)
+
+
+def suited(recipe: str | Recipe | None, network: str | None) -> Recipe:
+    """The recipe that is meant where none is named: ``inspection``, or ``reconstruction`` with a network that is named."""
+    return recipe_of(recipe or ("reconstruction" if network else "inspection"))
 
 
 def write(learned: Outcome, out: Path) -> None:
@@ -243,7 +267,9 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
     Raises:
         what :func:`train` raises.
     """
-    return _drained(_learning(source, recipe, how, policy, name, progress, out), how, progress)
+    asked = recipe_of(recipe)
+    settled = how.settled(asked)
+    return _drained(_learning(source, asked, settled, policy, name, progress, out), settled, progress)
 
 
 def _drained(records: Generator[Record, None, T], how: Training, progress: Progress) -> T:
@@ -253,7 +279,7 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
     def caught() -> Generator[Record, None, None]:
         returned.append((yield from records))
 
-    total = 0 if how.network == "none" else how.schedule.steps
+    total = 0 if how.network in EXACT else how.schedule.steps
     with closing(caught()) as steps:
         for _ in progress(steps, "learning", total, how.batch) if total else steps:
             pass
@@ -262,16 +288,13 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
 
 def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Generator[Record, None, Model]:
     optimise.join()
-    opened, _, kind = _opened(source, how, progress)
+    opened, _, kind = _opened(source, asked, how, progress)
     return (yield from _model([one for _, one in opened], kind, asked, "model", how, None))[0]
 
 
-def _learning(
-    source: Any, recipe: str | Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None
-) -> Generator[Record, None, Outcome]:
+def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None) -> Generator[Record, None, Outcome]:
     optimise.join()
-    asked = recipe_of(recipe)
-    opened, left_out, kind = _opened(source, how, progress)
+    opened, left_out, kind = _opened(source, asked, how, progress)
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
     learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
@@ -287,10 +310,11 @@ def place_of(out: Path) -> checkpoint.Place:
     return checkpoint.Place(out.with_name(f"{out.name}.training"), "")
 
 
-def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
+def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
     items = Items.open(source)
-    kind: Modality = registry.find("modalities", how.modality).learn(items, size=how.size, channels=how.channels)  # type: ignore[attr-defined]
+    roomy = _lives(asked, how).roomy
+    kind: Modality = registry.find("modalities", how.modality).learn(items, how.size, how.channels, roomy)  # type: ignore[attr-defined]
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
@@ -324,21 +348,28 @@ def _model(
     opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
-    lives = space_from({"name": asked.space or how.space})
-    values = lives.encode(torch.from_numpy(np.stack([one.values for one in opened])))
+    known_good = torch.from_numpy(np.stack([one.values for one in opened]))
+    lives = _lives(asked, how).at(how.precision).learned(known_good)
+    values = lives.encode(known_good)
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
-    if how.network == "none":
-        return Model(Empirical(values), kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes), None
+    if how.network in EXACT:
+        exact = EXACT[how.network](values, lives, how.seed)
+        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes), None
     watched = _watched(len(opened), how.seed)
     learns = np.setdiff1d(np.arange(len(opened)), watched)
     items = hashlib.sha256(" ".join([str(kind.config()), str(lives.config()), *(one.digest for one in opened)]).encode()).hexdigest()
     place = None if out is None else place_of(out).folder
-    record = yield from _last(optimise.descend(values[learns], values[watched], how.network, how.shaped(values.shape[1:]), how.schedule, place, items))
+    record = yield from _last(optimise.descend(values[learns], values[watched], how.network or "", how.shaped(values.shape[1:]), how.schedule, place, items))
     seen = frozenset(opened[i].digest for i in learns)
     notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
     loss = record.held_out if len(watched) else None  # of a handful none is watched
     notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
     return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), loss
+
+
+def _lives(asked: Recipe, how: Training) -> Space:
+    """The space that the recipe or else the settings ask for, before it has learned anything."""
+    return space_from({"name": how.space, **(asked.housing if asked.space == how.space else {})})
 
 
 def _last(records: Generator[Record, None, None]) -> Generator[Record, None, Record]:

@@ -57,7 +57,8 @@ class Model:
     def fingerprint(self) -> str:
         """sha256 of the settings and every bit of the tensors. What the model is called does not enter."""
         made = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
-        for name, tensor in sorted(self.stored.tensors().items()):
+        parts = {"": self.stored.tensors(), "space.": self.space.tensors()}
+        for name, tensor in sorted((prefix + name, tensor) for prefix, tensors in parts.items() for name, tensor in tensors.items()):
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return made.hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import levels as grids
 from . import registry, statistics
-from .calibration.strangeness import combiner
+from .calibration.combiners import combiner
 from .errors import InvalidSetting
 from .probes import Cost, Probe
 from .statistics import Statistic
@@ -59,8 +59,12 @@ class Recipe:
         name: for people.
         readings: what is read; equal walks are run once.
         space: the space in which the model must live, by name; empty where any will do.
-        combine: how many numbers become one: ``gaussian``, ``ranks`` or ``robust`` (see ``diffident.calibration.strangeness``).
+        combine: how many numbers become one, ``gaussian``, ``ranks`` or ``robust`` (see ``diffident.calibration.strangeness``), or
+            how maps do, ``places`` or ``highest`` (see ``diffident.calibration.heights``).
         source: the paper.
+        network: what is learned unless something else is asked for: see ``diffident.Training``.
+        housing: settings of the space, for models that are trained for this recipe.
+        prepare: what is done to items before they enter the space, by name: see ``diffident.steps``.
 
     Raises:
         InvalidSetting: no readings, two with one name, settings that a statistic lacks, or a walk with fewer noise draws than it needs.
@@ -71,6 +75,9 @@ class Recipe:
     space: str = ""
     combine: str = "gaussian"
     source: str = ""
+    network: str = "unet"
+    housing: Mapping[str, Any] = field(default_factory=dict)
+    prepare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [reading.label for reading in self.readings]
@@ -79,7 +86,9 @@ class Recipe:
             raise InvalidSetting(
                 f"the recipe {self.name!r} has {'two readings called ' + ', '.join(twice) + '; name them apart' if twice else 'no readings; give at least one'}"
             )
-        combiner(self.combine)  # refused here, not after the scoring
+        blind = [reading.label for reading in self.readings if not reading.of.per_element]
+        if combiner(self.combine).reads == "maps" and blind:  # refused here, not after the scoring
+            raise InvalidSetting(f"the recipe {self.name!r} combines maps, and {blind[0]!r} has none; combine numbers, with 'gaussian', 'ranks' or 'robust'")
         taken = sorted(set(labels) & set(COLUMNS))
         if taken:
             raise InvalidSetting(f"the recipe {self.name!r} calls a reading {taken[0]!r}, which is a column of every result; name it otherwise")
@@ -116,6 +125,11 @@ class Recipe:
         return torch.cat([reading.of.numbers(films[reading.walk], reading.settings) for reading in self.readings], dim=1)
 
     @property
+    def combines_maps(self) -> bool:
+        """Whether maps are combined and not numbers."""
+        return combiner(self.combine).reads == "maps"
+
+    @property
     def mapped(self) -> tuple[Reading, ...]:
         """The readings that say where an item is strange; a recipe without any has no map."""
         return tuple(reading for reading in self.readings if reading.of.per_element)
@@ -132,7 +146,8 @@ class Recipe:
 
     def config(self) -> dict[str, Any]:
         """The recipe as plain data for JSON; :func:`recipe_from` reads it back."""
-        return {"name": self.name, "readings": [r.config() for r in self.readings], "space": self.space, "combine": self.combine, "source": self.source}
+        plain = {"space": self.space, "combine": self.combine, "source": self.source, "network": self.network}
+        return {"name": self.name, "readings": [r.config() for r in self.readings], **plain, "housing": dict(self.housing), "prepare": list(self.prepare)}
 
     @property
     def fingerprint(self) -> str:
@@ -144,7 +159,8 @@ class Recipe:
 def recipe_from(config: Mapping[str, Any]) -> Recipe:
     """The recipe that :meth:`Recipe.config` described."""
     readings = tuple(Reading(walk_from(r["walk"]), r["statistic"], _tuples(r["settings"]), r["name"]) for r in config["readings"])
-    return Recipe(config["name"], readings, config["space"], config["combine"], config["source"])
+    later = {"network": config.get("network", "unet"), "housing": _tuples(config.get("housing", {})), "prepare": tuple(config.get("prepare", ()))}
+    return Recipe(config["name"], readings, config["space"], config["combine"], config["source"], **later)
 
 
 def recipe(name: str | Recipe) -> Recipe:
@@ -171,6 +187,31 @@ RECONSTRUCTION = _keep(
         (Reading(Renoise(grids.angular([0.1, 0.3, 1.0])), "residual"),),
         combine="ranks",
         source="Graham et al. 2023, 2211.07740, without its sampling chain",
+    )
+)
+
+#: Ask at each place of what a frozen network sees, at three sizes, how far the item lies from what is usual there; calibrated place by place.
+INSPECTION = _keep(
+    Recipe(
+        "inspection",
+        (Reading(Clean(grids.exploding([0.1**0.5])), "residual"),),
+        space="features",
+        combine="places",
+        network="positions",
+        source="a Gaussian per position as in Defard et al. 2021 (PaDiM, 2011.08785), read as the residual of its exact denoiser",
+    )
+)
+
+#: The distance of each place to the nearest patch of known-good items.
+MEMORY = _keep(
+    Recipe(
+        "memory",
+        (Reading(Clean(grids.exploding([0.01])), "residual"),),
+        space="features",
+        combine="highest",
+        network="patches",
+        housing={"blocks": (6, 13), "sizes": (256,)},
+        source="Roth et al. 2022 (PatchCore, 2106.08265)",
     )
 )
 

@@ -41,12 +41,33 @@ class Examined:
         scores: its row.
         films: a trajectory of this one item for each different walk.
         map: where it is strange; None if the recipe has no map.
+        lift: see :class:`Lift`.
     """
 
     opened: Opened
     scores: Scores
     films: Films
     map: np.ndarray | None
+    lift: Lift
+
+
+@dataclass(frozen=True, eq=False)
+class Lift:
+    """Brings numbers on a coarse grid to the geometry of the items of a chunk.
+
+    Attributes:
+        model: at whose size.
+        opened: the items, or in words why one could not be read.
+    """
+
+    model: Model
+    opened: Sequence[Opened | str]
+
+    def __call__(self, grids: np.ndarray, smooth: str = "bilinear") -> np.ndarray:
+        """(n, *grid) to (n, height, width) float32; ``smooth`` is ``bilinear``, never higher than the highest place, or ``nearest``."""
+        shape = self.model.modality.shape[1:]
+        raised = torch.nn.functional.interpolate(torch.from_numpy(grids.astype(np.float32))[:, None], shape, mode=smooth)[:, 0]
+        return raised.numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +125,14 @@ class Scorer:
         mapped = self._mapped
         return ((part, self._scores(part, opened, films), self._maps(opened, films, mapped)) for part, opened, films in self._chunks(source))
 
+    def stream_lifted(self, source: Any) -> Iterator[tuple[Items, Scores, Lift]]:
+        """A chunk at a time: items, their scores, and what brings numbers on the grid of ``scores.maps`` to the items' geometry.
+
+        Raises:
+            NoItems: there are none.
+        """
+        return ((part, self._scores(part, opened, films), Lift(self.model, opened)) for part, opened, films in self._chunks(source))
+
     def map(self, item: Any) -> np.ndarray:
         """Where the item is strange: (height, width) float32, larger is stranger; the mean over readings with a map.
 
@@ -127,7 +156,7 @@ class Scorer:
         opened = [self.model.modality.open(part[0])]
         films, mapped = self._films(opened), self.asked.mapped
         where = self._maps(opened, films, mapped)[0] if mapped else None
-        return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where)
+        return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where, Lift(self.model, opened))
 
     def witness(self) -> np.ndarray:
         """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k): what shows whether another machine agrees."""
@@ -174,7 +203,15 @@ class Scorer:
             digests=tuple(one.digest if isinstance(one, Opened) else "" for one in opened),
             vitals=tuple(one.vitals if isinstance(one, Opened) else {} for one in opened),
             problems=tuple("" if isinstance(one, Opened) else one for one in opened),
+            maps=self._bands(opened, films) if self.asked.combines_maps else None,
         )
+
+    def _bands(self, opened: Sequence[Opened | str], films: Films) -> np.ndarray:
+        """(n, bands, *grid) float32: the maps that are combined, those of all readings one after the other."""
+        size = self.model.modality.shape[1:]
+        with torch.no_grad():
+            bands = [self.model.space.bands(r.of.map(films[r.walk], r.settings), size) for r in self.asked.mapped]
+            return _spread(opened, torch.cat(bands, dim=1).float().cpu().numpy())
 
     def _maps(self, opened: Sequence[Opened | str], films: Films, mapped: Sequence[Reading]) -> np.ndarray:
         """(n, height, width) float32: the mean over readings with a map."""

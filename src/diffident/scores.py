@@ -29,6 +29,7 @@ class Scores:
             that another tool has made.
         vitals: per item, what was measured before scoring (size, contrast, ...): what detector depth is read from.
         problems: per item, empty or why it could not be read.
+        maps: (n, bands, *grid) float32, where each item is strange, for recipes that combine maps; None for others.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Scores:
     digests: tuple[str, ...] = ()
     vitals: tuple[dict[str, float], ...] = ()
     problems: tuple[str, ...] = ()
+    maps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64, order="C")
@@ -47,6 +49,8 @@ class Scores:
         object.__setattr__(self, "values", values)
         for name, nothing in (("digests", ""), ("vitals", {}), ("problems", "")):
             object.__setattr__(self, name, getattr(self, name) or (nothing,) * len(self.names))
+        if self.maps is not None and (self.maps.ndim < 3 or len(self.maps) != len(values)):
+            raise WrongShape(f"maps are (items, bands, *grid), one for each row; got {self.maps.shape} for {len(values)} rows")
         rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
             raise WrongShape(
@@ -69,9 +73,8 @@ class Scores:
         def pick(of: tuple) -> tuple:
             return tuple(of[i] for i in index)
 
-        return replace(
-            self, names=pick(self.names), values=self.values[index], digests=pick(self.digests), vitals=pick(self.vitals), problems=pick(self.problems)
-        )
+        picked = {name: pick(getattr(self, name)) for name in ("names", "digests", "vitals", "problems")}
+        return replace(self, values=self.values[index], maps=None if self.maps is None else self.maps[index], **picked)
 
     @staticmethod
     def merge(parts: Sequence[Scores]) -> Scores:
@@ -79,7 +82,7 @@ class Scores:
 
         Raises:
             ForeignScores: parts of different models or recipes.
-            WrongShape: no parts at all.
+            WrongShape: no parts at all, or some with maps and some without.
         """
         if not parts:
             raise WrongShape("cannot merge no scores; give at least one table")
@@ -88,11 +91,15 @@ class Scores:
             if part.columns != parts[0].columns:
                 raise WrongShape(f"cannot merge scores with columns {part.columns} and {parts[0].columns}; score all items with one recipe")
 
+        maps = [part.maps for part in parts if part.maps is not None]
+        if maps and (len(maps) < len(parts) or len({one.shape[1:] for one in maps}) > 1):
+            raise WrongShape("cannot merge scores whose maps differ, or of which some have none; score all items with one recipe")
+
         def chain(of: str) -> tuple:
             return tuple(x for part in parts for x in getattr(part, of))
 
         rows = {name: chain(name) for name in ("names", "digests", "vitals", "problems")}
-        return replace(parts[0], values=np.concatenate([part.values for part in parts]), **rows)
+        return replace(parts[0], values=np.concatenate([part.values for part in parts]), maps=np.concatenate(maps) if maps else None, **rows)
 
     def require(self, fingerprint: str, of: str) -> None:
         """Refuse unless these scores come from the model and recipe of that fingerprint.
@@ -116,7 +123,8 @@ class Scores:
 
         keep = {name: getattr(self, name) for name in ("names", "columns", "tails", "says", "fingerprint", "digests", "vitals", "problems")}
         try:
-            Path(path).write_bytes(save({"values": self.values}, {"scores": json.dumps({"format": FORMAT, **keep})}))
+            tensors = {"values": self.values} | ({} if self.maps is None else {"maps": np.ascontiguousarray(self.maps)})
+            Path(path).write_bytes(save(tensors, {"scores": json.dumps({"format": FORMAT, **keep})}))
         except OSError as error:
             raise OutputError(f"cannot write scores to {path}: {error.strerror or error}; choose another place or make room") from error
 
@@ -134,10 +142,11 @@ class Scores:
             with safe_open(str(path), framework="numpy") as file:
                 kept = json.loads(file.metadata()["scores"])
                 values = file.get_tensor("values")
+                maps = file.get_tensor("maps") if "maps" in file.keys() else None  # noqa: SIM118 - it is no mapping
                 if kept["format"] > FORMAT:
                     said = f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}"
                     raise NewerFormat(f"{said}; upgrade with: pip install -U diffident")
             rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
-            return Scores(values=values, fingerprint=kept["fingerprint"], **rows)
+            return Scores(values=values, fingerprint=kept["fingerprint"], maps=maps, **rows)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"{path} does not hold readable scores ({type(error).__name__}: {error}); score the items again") from error

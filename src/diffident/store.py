@@ -34,8 +34,9 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     from safetensors.torch import save as to_bytes
 
     seen = torch.tensor([list(bytes.fromhex(digest)) for digest in sorted(model.seen)], dtype=torch.uint8).reshape(-1, 32)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.stored.tensors().items()}
-    (place / WEIGHTS).write_bytes(to_bytes({**{f"denoiser.{name}": tensor for name, tensor in tensors.items()}, "seen": seen}))
+    parts = {"denoiser": model.stored.tensors(), "space": model.space.tensors()}
+    tensors = {f"{part}.{name}": tensor.detach().cpu().contiguous() for part, of in parts.items() for name, tensor in of.items()}
+    (place / WEIGHTS).write_bytes(to_bytes({**tensors, "seen": seen}))
     (place / CARD).write_text(card(model), "utf-8", "backslashreplace")
     made_on = witness.write(place, model)
     return {
@@ -73,7 +74,7 @@ def restore(place: Path, facts: Mapping[str, Any], precision: str = "auto") -> M
         raise DamagedModel(f"{place} describes its model incompletely ({type(error).__name__}: {error}); make it again") from error
     if model.fingerprint != facts["model"]["fingerprint"]:
         raise DamagedModel(f"{place} does not hold the model that its manifest names, but {model.fingerprint[:12]}; make it again")
-    here = replace(model, denoiser=model.stored.at(precision))
+    here = replace(model, denoiser=model.stored.at(precision), space=model.space.at(precision))
     if "made_on" in facts:
         witness.check(place, here, facts["made_on"])
     return here
@@ -83,11 +84,11 @@ def _described(place: Path, said: Mapping[str, Any]) -> Model:
     from safetensors.torch import load as from_bytes
 
     tensors = from_bytes((place / WEIGHTS).read_bytes())
-    kept = {name.removeprefix("denoiser."): tensor for name, tensor in tensors.items() if name.startswith("denoiser.")}
+    kept = {part: {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")} for part in ("denoiser", "space")}
     return Model(
-        denoiser=registry.find("denoisers", said["network"]).made_of(said["denoiser"], kept),  # type: ignore[attr-defined]
+        denoiser=registry.find("denoisers", said["network"]).made_of(said["denoiser"], kept["denoiser"]),  # type: ignore[attr-defined]
         modality=modality_from(said["modality"]),
-        space=space_from(said["space"]),
+        space=space_from(said["space"], kept["space"]),
         chunk=said["chunk"],
         seen=frozenset(bytes(row.tolist()).hex() for row in tensors["seen"]),
         name=said["name"],

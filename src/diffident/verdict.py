@@ -14,6 +14,7 @@ from .calibration import Judged
 from .calibration.depth import Depth
 from .calibration.ranks import Dependence, false_alarm_bound, false_discoveries, fewest_discoveries, needed, reaches
 from .errors import InvalidSetting, NotCalibrated, TooFewReferences
+from .regions import Where
 from .rows import Cell, RowWriter
 from .scores import Scores
 
@@ -116,7 +117,7 @@ class Verdict:
         reason: why the item was not judged, or not sharply; empty for accept and flag.
         because: one plain sentence.
         judged: whether the p-value speaks: not for an item that is unreadable, out of depth or seen before.
-        map: where it is strange, if asked for.
+        where: where it is strange, if asked for: a map, and with a recipe that combines maps what of it is marked.
     """
 
     name: str
@@ -131,7 +132,12 @@ class Verdict:
     reason: str
     because: str
     judged: bool = True
-    map: np.ndarray | None = field(default=None, compare=False, repr=False)
+    where: Where | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def map(self) -> np.ndarray | None:
+        """Where it is strange, (h, w), if asked for; larger is stranger."""
+        return None if self.where is None else self.where.map
 
     def __str__(self) -> str:
         if self.reason and self.decision != "flag":

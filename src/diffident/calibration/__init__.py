@@ -6,19 +6,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import NotFinite, TooFewReferences
+from ..errors import NotFinite, NotPerElement, TooFewReferences, WrongShape
 from ..scores import Scores
+from .combiners import COMBINERS, combiner
 from .depth import Depth, Limit
+from .heights import Heights, Highest, PlaceByPlace, Places
 from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, require_served, smallest_p
-from .strangeness import COMBINERS, Gaussian, Ranks, Robust, Strangeness, combiner
+from .strangeness import Gaussian, Ranks, Robust, Strangeness
 
 __all__ = [
     "COMBINERS",
     "Calibration",
     "Depth",
     "Gaussian",
+    "Heights",
+    "Highest",
     "Judged",
     "Limit",
+    "PlaceByPlace",
+    "Places",
     "Ranks",
     "Robust",
     "Strangeness",
@@ -94,10 +100,43 @@ class Calibration:
             ForeignScores: the scores come from another model or recipe than the references.
         """
         scores.require(self.references.fingerprint, "these references")
-        known, tails, readable = self.references.values, self.references.tails, scores.readable
-        items = scores.values[readable]
+        tails, readable = self.references.tails, scores.readable
+        known, items = self._read(self.references), self._read(scores)[readable]
         strangeness, p, evidence = np.full(len(scores), np.nan), np.full(len(scores), np.nan), np.full(scores.values.shape, np.nan)
         strangeness[readable] = self.combiner.score(known, items, tails)
         p[readable] = self.combiner.p_values(known, items, tails)
-        evidence[readable] = evidence_p(known, items, tails)
+        evidence[readable] = evidence_p(self.references.values, scores.values[readable], tails)
         return Judged(strangeness, p, evidence, len(self))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether maps are combined, so that :meth:`places` can speak."""
+        return isinstance(self.combiner, Heights)
+
+    def places(self, scores: Scores) -> Places:
+        """Where each item stands out, with a p-value that holds for all places together; NaN throughout for an unreadable one.
+
+        Raises:
+            NotPerElement: this calibration combines numbers, not maps.
+            ForeignScores: see :meth:`judge`.
+        """
+        if not isinstance(self.combiner, Heights):
+            raise NotPerElement(
+                f"a calibration by {self.combiner.name!r} knows how strange an item is and not where; for places use a recipe that combines maps "
+                "('places' or 'highest'), such as 'inspection'"
+            )
+        scores.require(self.references.fingerprint, "these references")
+        known, items, readable = self._read(self.references), self._read(scores), scores.readable
+        found = self.combiner.places(known, items[readable])
+        spread = [np.full((len(scores), *of.shape[1:]), np.nan) for of in (found.heights, found.p, found.ceilings)]
+        for whole, of in zip(spread, (found.heights, found.p, found.ceilings), strict=True):
+            whole[readable] = of
+        return Places(*spread)
+
+    def _read(self, scores: Scores) -> np.ndarray:
+        """What of these scores is combined."""
+        if self.combiner.reads == "values":
+            return scores.values
+        if scores.maps is None:
+            raise WrongShape(f"{self.combiner.name!r} combines maps and these scores hold none; score the items again with a recipe that combines maps")
+        return scores.maps

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from ..errors import InvalidSetting, TooFewReferences, UnknownName, WrongShape
+from ..errors import InvalidSetting, TooFewReferences, WrongShape
 
 TAILS = ("upper", "lower", "both")
 
@@ -34,6 +34,8 @@ class Strangeness(ABC):
     """
 
     name: ClassVar[str]
+    #: what of an item is combined: its ``values`` or its ``maps``
+    reads: ClassVar[str] = "values"
 
     def score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
         """Raw strangeness of each item beside the references alone, (m,): for ranking. Larger is stranger, never clipped.
@@ -42,7 +44,7 @@ class Strangeness(ABC):
             TooFewReferences: there are none.
             WrongShape: arrays, columns and tails do not fit together.
         """
-        references, items = _checked(references, items, tails)
+        references, items = self.checked(references, items, tails)
         return self._score(references, items, tails)
 
     def p_values(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
@@ -57,14 +59,22 @@ class Strangeness(ABC):
             TooFewReferences: there are none.
             WrongShape: arrays, columns and tails do not fit together.
         """
-        references, items = _checked(references, items, tails)
+        references, items = self.checked(references, items, tails)
         if not len(items):
             return np.empty(0)
-        counts = [np.sum(of_references >= (1.0 - TIE) * of_items[:, None], axis=1) for of_items, of_references in self._refitted(references, items, tails)]
+        counts = [np.sum(others >= (own - TIE * np.abs(own))[:, None], axis=1) for own, others in self._refitted(references, items, tails)]
         return (1.0 + np.concatenate(counts)) / (len(references) + 1)
 
+    def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Both as float64, or a refusal.
+
+        Raises:
+            TooFewReferences, WrongShape, InvalidSetting: see :meth:`score`.
+        """
+        return _checked(references, items, tails)
+
     def to_config(self) -> dict[str, object]:
-        """Name and settings, for JSON; :func:`combiner` reads it back."""
+        """Name and settings, for JSON; ``diffident.calibration.combiner`` reads it back."""
         return {"name": self.name, "settings": asdict(self)}  # type: ignore[call-overload]
 
     @abstractmethod
@@ -72,7 +82,7 @@ class Strangeness(ABC):
 
     @abstractmethod
     def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield, block by block, strangeness (b,) of the items and (b, n) of the references, each row from its own refit; both >= 0."""
+        """Yield, block by block, strangeness (b,) of the items and (b, n) of the references, each row from its own refit."""
 
 
 @dataclass(frozen=True)
@@ -224,28 +234,6 @@ class Robust(Strangeness):
         with np.errstate(over="ignore"):
             unit = np.where(high > low, high - low, np.where(extent > 0, extent, 1.0)) / 1.349 * self.width
             return np.arcsinh(np.clip((rows - middle) / unit, -FAR, FAR))
-
-
-COMBINERS: dict[str, type[Strangeness]] = {"gaussian": Gaussian, "ranks": Ranks, "robust": Robust}
-
-
-def combiner(name: str, settings: Mapping[str, object] | None = None) -> Strangeness:
-    """The combiner of that name and settings, as :meth:`Strangeness.to_config` writes them.
-
-    Raises:
-        UnknownName: there is no such combiner.
-        InvalidSetting: it has no such setting, or the value is out of range.
-
-    >>> combiner("gaussian", {"shrinkage": 0.5})
-    Gaussian(shrinkage=0.5)
-    """
-    if name not in COMBINERS:
-        raise UnknownName(f"no combiner called {name!r}; there are: {', '.join(sorted(COMBINERS))}")
-    known = [field.name for field in fields(COMBINERS[name])]  # type: ignore[arg-type]
-    for setting in settings or {}:
-        if setting not in known:
-            raise InvalidSetting(f"the combiner {name!r} has no setting {setting!r}; it has: {', '.join(known) or 'none'}")
-    return COMBINERS[name](**(settings or {}))
 
 
 def _checked(references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -103,7 +103,7 @@ class Looking:
             self.album.add(item, verdict)
         if self.folder is not None:
             self.folder.add(item, verdict)
-        return replace(verdict, map=None)
+        return replace(verdict, where=None)
 
     def report(self, verdicts: Verdicts, policy: Policy, fdr: float | None, source: str, note: str) -> None:
         """Write the page, if one is wanted."""
@@ -145,11 +145,11 @@ def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | 
 
     parts = []
     with _show.Interruption() as stop:
-        for part, scores, maps in _show.bar(detector.stream(items, looking.maps), "scoring", -(-len(items) // detector.model.chunk)):
+        for part, scores, found in _show.bar(detector.stream(items, looking.maps), "scoring", -(-len(items) // detector.model.chunk)):
             parts.append(scores)
             if looking.album or looking.folder:  # their p-values are final already; the decisions come with the whole batch
-                for item, verdict, where in zip(part, detector.decide(scores), maps, strict=True):
-                    looking.add(item, replace(verdict, map=where))
+                for item, verdict, where in zip(part, detector.decide(scores), found, strict=True):
+                    looking.add(item, replace(verdict, where=where))
             if stop.asked:
                 break
     verdicts = detector.judge_all(Scores.merge(parts), fdr=fdr)

@@ -58,8 +58,8 @@ class Modality(ABC):
 
     @classmethod
     @abstractmethod
-    def learn(cls, items: Items, size: Any = None, channels: int | None = None) -> Modality:
-        """The settings that suit these items, where they are not given.
+    def learn(cls, items: Items, size: Any = None, channels: int | None = None, roomy: int = 64) -> Modality:
+        """The settings that suit these items, where they are not given; no more than ``roomy`` elements along an axis.
 
         Raises:
             NoItems: none of them can be read.

@@ -21,8 +21,8 @@ from ._raster import QUIET, Raster, raster, stored
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 SMALLEST, LARGEST = 2, 4096
-#: On its own Image.learn opens images no larger than this, and looks at so many.
-ROOMY, SAMPLE = 64, 256
+#: So many images are looked at to learn from.
+SAMPLE = 256
 #: Below this mean difference between channels an image counts as grey; above it JPEG noise is not enough.
 GREY = 0.01
 
@@ -134,11 +134,11 @@ class Image(Modality):
         )
 
     @classmethod
-    def learn(cls, items: Items, size: int | Sequence[int] | None = None, channels: int | None = None) -> Image:
+    def learn(cls, items: Items, size: int | Sequence[int] | None = None, channels: int | None = None, roomy: int = 64) -> Image:
         """The size, channels and bits that suit these items, judged by up to 256 of them, evenly spaced.
 
         Args:
-            size: height and width, one number for a square. None: the size that all have, but no side over 64 pixels.
+            size: height and width, one number for a square. None: the size that all have, but no side over ``roomy`` pixels.
             channels: 1 or 3. None: 1 if all of them are grey.
 
         Raises:
@@ -150,9 +150,9 @@ class Image(Modality):
         """
         asked = None if size is None else _sides(size)
         if asked or channels is not None:
-            cls(*(asked or (ROOMY, ROOMY)), 1 if channels is None else channels)  # refuses settings before the work
+            cls(*(asked or (roomy, roomy)), 1 if channels is None else channels)  # refuses settings before the work
         seen = _measured(items)
-        height, width = asked or (_side(seen, "height"), _side(seen, "width"))
+        height, width = asked or (_side(seen, "height", roomy), _side(seen, "width", roomy))
         found = 1 if max(one["colour"] for one in seen) < GREY else 3
         return cls(height, width, found if channels is None else channels, int(max(one["bits"] for one in seen)))
 
@@ -207,5 +207,5 @@ def _sides(size: int | Sequence[int]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _side(seen: Sequence[Mapping[str, float]], name: str) -> int:
-    return int(min(max(*(one[name] for one in seen), SMALLEST), ROOMY))
+def _side(seen: Sequence[Mapping[str, float]], name: str, roomy: int) -> int:
+    return int(min(max(*(one[name] for one in seen), SMALLEST), roomy))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..detector import Detector
+from ..regions import Where
 from ..scorer import Examined
 from ..verdict import Verdict
 from .colours import Scale, scale_from, scale_of
@@ -56,20 +57,28 @@ def explain(detector: Detector, item: Any) -> Explanation:
         ItemError: the item cannot be read.
     """
     examined = detector.scorer.examine(item)
-    verdict = None if detector.calibration is None else replace(next(detector.decide(examined.scores)), map=examined.map)
+    where = _where(detector, examined)
+    verdict = None if detector.calibration is None else replace(next(detector.decide(examined.scores)), where=where)
     name, values, kept = examined.scores.names[0], examined.opened.values, detector.gallery
     index = None if kept is None else kept.nearest(values)
     nearest = ("", None) if kept is None or index is None else (kept.names[index], kept.values(index))
     raw = dict(zip(examined.scores.columns, map(float, examined.scores.values[0]), strict=True))
-    return Explanation(name, verdict, raw, nearest[0], _sheet(detector, examined, verdict, *nearest))
+    return Explanation(name, verdict, raw, nearest[0], _sheet(detector, examined, where, verdict, *nearest))
 
 
-def _sheet(detector: Detector, examined: Examined, verdict: Verdict | None, known: str, like: np.ndarray | None) -> Picture:
-    name, scale = examined.scores.names[0], _scale(detector, examined)
+def _where(detector: Detector, examined: Examined) -> Where | None:
+    """Beside known-good items where the recipe compares places, and as the model answered where it does not."""
+    if detector.calibration is not None and detector.calibration.mapped and examined.scores.readable[0]:
+        return detector.located(examined.scores, examined.lift, detector.settled().flag or 0.0)[0]
+    return None if examined.map is None else Where(examined.map)
+
+
+def _sheet(detector: Detector, examined: Examined, where: Where | None, verdict: Verdict | None, known: str, like: np.ndarray | None) -> Picture:
+    name, scale = examined.scores.names[0], _scale(detector, where)
     first = shown(detector.model.modality, examined.opened.values)
     pictures = [captioned(sized(first, SIDE), "the item")]
-    if scale is not None and examined.map is not None:
-        pictures.append(captioned(sized(overlaid(first, examined.map, scale), SIDE), "where it is strange"))
+    if scale is not None and where is not None:
+        pictures.append(captioned(sized(overlaid(first, where.map, scale), SIDE), "where it is strange"))
     if like is not None:
         pictures.append(captioned(sized(shown(detector.model.modality, like), SIDE), f"nearest known-good: {known}"))
     told = [words(name, WIDTH, 20), *([words(str(verdict), WIDTH), words(verdict.because, WIDTH)] if verdict else [words(NO_P, WIDTH)])]
@@ -77,10 +86,10 @@ def _sheet(detector: Detector, examined: Examined, verdict: Verdict | None, know
     return framed(below([below(told, 2), beside(pictures, 16), *_key(scale), *strips], 18), 20)
 
 
-def _scale(detector: Detector, examined: Examined) -> Scale | None:
-    if examined.map is None or not np.isfinite(examined.map).any():
+def _scale(detector: Detector, where: Where | None) -> Scale | None:
+    if where is None or not np.isfinite(where.map).any():
         return None
-    return scale_of(detector) or scale_from(examined.map)
+    return scale_of(detector) or scale_from(where.map)
 
 
 def _key(scale: Scale | None) -> list[Picture]:

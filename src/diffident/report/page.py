@@ -94,7 +94,7 @@ def report(detector: Detector, source: Any, path: str | Path, policy: Policy | N
     target, settled, album, verdicts = writable(path), detector.settled(policy), Album(detector, strangest), []
     for item, verdict in detector.judge(source, settled, maps=bool(detector.scorer.asked.mapped)):
         album.add(item, verdict)
-        verdicts.append(replace(verdict, map=None))
+        verdicts.append(replace(verdict, where=None))
     judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), settled.promise(len(detector.calibrated)))
     named = str(source) if isinstance(source, str | Path) else f"{len(verdicts)} items"
     write(target, page(findings(detector, judged, album, asked_of(settled), settled.flag or 0.0, named)).encode())

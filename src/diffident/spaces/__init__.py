@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,13 +30,46 @@ class Space(ABC):
     def map_back(self, maps: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *size"]:
         """A number per element of the space to a number per position of an item of that size; larger stays stranger."""
 
+    def bands(self, maps: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n bands *grid"]:
+        """The same numbers by kind, on a grid of at most 64 places a side: what is calibrated apart, place by place. Larger stays stranger.
+
+        One band, the map itself, unless a space has several kinds of elements.
+        """
+        return coarse(self.map_back(maps, size)[:, None])
+
     def kept(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *shape"]:
         """Elements brought to what items of that size, within [-1, 1], can become: the same where a space knows no bounds."""
         return elements
 
+    def learned(self, items: Float[Tensor, "n c *size"]) -> Space:
+        """The space with what it has to learn from known-good items, such as scales; itself if there is nothing."""
+        return self
+
+    @property
+    def roomy(self) -> int:
+        """Pictures of more pixels a side than this are brought to it, unless a size is asked for."""
+        return 64
+
+    @property
+    def groups(self) -> int:
+        """In how many equal and independent parts its channels come."""
+        return 1
+
     def config(self) -> dict[str, Any]:
         """The space as plain data for JSON; :func:`space_from` reads it back."""
         return {"name": registry.name_of("spaces", type(self)), **asdict(self)}  # type: ignore[call-overload]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The numbers that it needs beside its settings and that no bundled file holds; they lie in a model's folder."""
+        return {}
+
+    def at(self, precision: str) -> Space:
+        """The same space with that arithmetic: ``auto``, ``fp32`` or ``bf16``; itself where there is no network to speak of."""
+        return self
+
+    def untrained(self, seed: int = 0) -> Space:
+        """The control: the same space with networks that have learned nothing; itself where there is none."""
+        return self
 
 
 class InvertibleSpace(Space):
@@ -78,8 +112,21 @@ class Settled(Denoiser):
         return Settled(self.inner.given(condition), self.space, self.size)
 
 
-def space_from(config: Mapping[str, Any]) -> Space:
-    """The space that :meth:`Space.config` described.
+#: A grid on which places are calibrated has at most so many a side: a finer one would ask more of the references than it tells.
+FINEST = 64
+
+
+def coarse(maps: Float[Tensor, "n b *grid"]) -> Float[Tensor, "n b *coarse"]:
+    """Maps on a grid of at most 64 places a side, each place the mean of what it holds."""
+    grid = tuple(min(side, FINEST) for side in maps.shape[2:])
+    if grid == tuple(maps.shape[2:]):
+        return maps
+    pool = torch.nn.functional.adaptive_avg_pool1d if len(grid) == 1 else torch.nn.functional.adaptive_avg_pool2d
+    return pool(maps, grid)  # type: ignore[arg-type]
+
+
+def space_from(config: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> Space:
+    """The space that :meth:`Space.config` described, with its :meth:`Space.tensors`.
 
     Raises:
         UnknownName: no such space.
@@ -88,8 +135,9 @@ def space_from(config: Mapping[str, Any]) -> Space:
     >>> space_from({"name": "pixels"})
     Pixels()
     """
-    settings = {key: value for key, value in config.items() if key != "name"}
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key != "name"}
+    kept = {"weights": dict(tensors)} if tensors else {}
     try:
-        return registry.find("spaces", config["name"])(**settings)  # type: ignore[operator]
+        return registry.find("spaces", config["name"])(**settings, **kept)  # type: ignore[operator]
     except TypeError as error:
         raise InvalidSetting(f"the space {config['name']!r} cannot be made of {settings}: {error}") from error

@@ -1,0 +1,175 @@
+"""Maps to one strangeness: how far the strangest place of an item stands out, each place beside the same place of known-good items."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import InvalidSetting, TooFewReferences, WrongShape
+from .strangeness import TIE, Strangeness
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where m items stand out.
+
+    Attributes:
+        heights: (m, *grid): how strange each place is, larger is stranger.
+        p: (m, *grid): p-value of each place that holds for all places together: a known-good item shows anywhere a place
+            with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
+        ceilings: (m, n): the highest place of each reference, beside this item.
+    """
+
+    heights: np.ndarray
+    p: np.ndarray
+    ceilings: np.ndarray
+
+
+class Heights(Strangeness):
+    """Combines maps: an item is as strange as its strangest place. Shapes: references (n, bands, *grid), items (m, bands, *grid).
+
+    The maximum over places is what makes one promise for all of them (Westfall and Young 1993): if the item is
+    exchangeable with the references, its highest place is no higher than theirs but for its rank.
+    """
+
+    reads: ClassVar[str] = "maps"
+
+    def places(self, references: np.ndarray, items: np.ndarray) -> Places:
+        """Where each item stands out, each beside the references and itself; the same alone and in any company.
+
+        Raises:
+            TooFewReferences: there are none.
+            WrongShape: maps of different grids or bands.
+        """
+        references, items = self.checked(references, items, ())
+        grid, n = references.shape[2:], len(references)
+        found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
+        heights = np.array([own for own, _ in found]).reshape(-1, *grid)
+        ceilings = np.array([others for _, others in found]).reshape(-1, n)
+        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, -1)).sum(axis=1)
+        return Places(heights, ((1.0 + as_high) / (n + 1)).reshape(heights.shape), ceilings)
+
+    def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        references, items = np.asarray(references, dtype=np.float64), np.asarray(items, dtype=np.float64)
+        if references.ndim < 3 or references.shape[1:] != items.shape[1:]:
+            raise WrongShape(f"maps of references (n, bands, *grid) and items (m, bands, *grid) are needed; got {references.shape} and {items.shape}")
+        if not len(references):
+            raise TooFewReferences("cannot say how strange an item is with 0 reference items; give at least 19 to flag at p <= 0.05")
+        if not (np.isfinite(references).all() and np.isfinite(items).all()):
+            raise WrongShape("strangeness needs finite numbers; leave out the maps with NaN or infinity first")
+        return references, items
+
+    def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for own, others in self._raised(references, items):
+            yield own.max()[None], others.reshape(1, len(references), -1).max(axis=2)
+
+    @abstractmethod
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each item its heights (*grid) and those of all references (n, *grid), from one fit to all n + 1."""
+
+
+@dataclass(frozen=True)
+class Highest(Heights):
+    """The highest place of the map itself, bands added up: what PatchCore and PaDiM take.
+
+    >>> calm = np.random.default_rng(0).uniform(size=(99, 1, 4, 4))
+    >>> Highest().p_values(calm, np.full((1, 1, 4, 4), 2.0), ())
+    array([0.01])
+    """
+
+    name: ClassVar[str] = "highest"
+
+    def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
+        return _added(items).reshape(len(items), -1).max(axis=1)
+
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        others = _added(references)
+        return ((own, others) for own in _added(items))
+
+
+@dataclass(frozen=True)
+class PlaceByPlace(Heights):
+    """Deviations from what is usual *at this place*, then the highest: places that always come out high do not drown the others.
+
+    ``z = sum_b (q_b - m_b) / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of
+    squares), m and v mean and variance of band b at the place over references and item together, both smoothed over the
+    3 x 3 places around, and w the share of the overall variance. The fit treats the n + 1 alike, so p-values stay exact: no
+    known-good item has to be set aside for it.
+
+    Attributes:
+        share: w in [0, 1]; 1 takes one deviation for all places.
+        power: of the maps, above 0; numbers below 0 keep their sign.
+
+    Raises:
+        InvalidSetting: a share outside [0, 1], or a power that is not above 0.
+
+    >>> calm = np.random.default_rng(0).normal(size=(99, 2, 5, 5))
+    >>> item = np.zeros((1, 2, 5, 5))
+    >>> item[..., 3, 1] = 9.0
+    >>> PlaceByPlace().places(calm, item).heights[0].argmax()
+    16
+    """
+
+    share: float = 0.25
+    power: float = 0.5
+    name: ClassVar[str] = "places"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0 or not self.power > 0:
+            raise InvalidSetting(f"the share of the overall variance lies in [0, 1] and a power above 0; got {self.share:g} and {self.power:g}")
+
+    def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        references, items = super().checked(references, items, tails)
+        return np.sign(references) * np.abs(references) ** self.power, np.sign(items) * np.abs(items) ** self.power
+
+    def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
+        centre, unit = self._fit(references.mean(axis=0), references.var(axis=0))
+        return np.array([_added(((item - centre) / unit)[None])[0].max() for item in items])
+
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        n, middle = len(references), references.mean(axis=0)
+        off, spread = references - middle, references.var(axis=0)
+        for item in items:  # one more row moves mean and variance by rank one
+            away = item - middle
+            centre, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
+            yield _added(((away - centre) / unit)[None])[0], _added(off / unit) - _added((centre / unit)[None])
+
+    def _fit(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each band and place, smoothed, (bands, *grid)."""
+        smooth = _smoothed(variance)
+        overall = variance.reshape(len(variance), -1).mean(axis=1).reshape(-1, *[1] * (variance.ndim - 1))
+        unit = np.sqrt((1 - self.share) * smooth + self.share * overall)
+        return _smoothed(mean), np.maximum(unit, 1e-12)
+
+
+def _added(maps: np.ndarray) -> np.ndarray:
+    """Bands added up, one after the other: (n, *grid)."""
+    total = maps[:, 0].copy()
+    for band in range(1, maps.shape[1]):
+        total += maps[:, band]
+    return total
+
+
+def _smoothed(maps: np.ndarray) -> np.ndarray:
+    """The mean over each place and its neighbours on the grid, (bands, *grid); at the border over those that are there."""
+    for axis in range(1, maps.ndim):
+        if maps.shape[axis] > 1:
+            maps = _three(np.moveaxis(maps, axis, -1), axis)
+    return maps
+
+
+def _three(maps: np.ndarray, axis: int) -> np.ndarray:
+    total, count = maps.copy(), np.ones(maps.shape[-1])
+    for to, of in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+        total[..., to] += maps[..., of]
+        count[to] += 1
+    return np.moveaxis(total / count, -1, axis)
+
+
+def _nearly(heights: np.ndarray) -> np.ndarray:
+    """What counts as being as high: a tie counts against flagging."""
+    return heights - TIE * np.abs(heights)
