@@ -18,7 +18,7 @@ ROOT = Path(diffident.__file__).parent
 FLOORS = [
     {"errors", "registry", "hardware"},
     {"trajectory", "denoiser", "levels", "noise", "networks"},
-    {"precondition", "spaces"},
+    {"precondition", "steps", "spaces"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},

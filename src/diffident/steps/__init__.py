@@ -20,6 +20,8 @@ CLEAR = 0.25
 OFFERED = ("registration",)
 #: Cells along an axis of the coarse picture by which items are compared.
 CELLS = 16
+#: Deviation over cells that counts as contrast; far below what 8 bits show.
+FAINT = 1e-3
 #: Of items that decide; half of them learn, half are measured.
 DECIDING = 128
 
@@ -100,10 +102,10 @@ def step_from(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Step:
 def spread(items: Float[Tensor, "n c h w"]) -> float:
     """How much items differ: the share of their coarse contrast that is not in their mean; 0 = all alike, about 1 = nothing in common.
 
-    Each item becomes the mean over channels of 16 x 16 cells, less its own mean and divided by its own deviation over cells:
+    Each item becomes 16 x 16 cells in each channel, less their mean in the channel and divided by its own deviation over cells:
     brightness, contrast and fine detail do not count, so that flattening items gains nothing. Then the variance over items is
-    averaged over cells. It is unbiased: items that have nothing in common have 1 - 1/cells whatever their number. An item without any
-    contrast counts as zero throughout.
+    averaged over cells. It is unbiased: items that have nothing in common have about 1 whatever their number. Contrast below a
+    thousandth counts as none.
 
     Args:
         items: (n, c, h, w), two or more.
@@ -116,10 +118,10 @@ def spread(items: Float[Tensor, "n c h w"]) -> float:
     1.0
     """
     height, width = items.shape[2:]
-    cells = adaptive_avg_pool2d(items.double().mean(1, keepdim=True), (min(CELLS, height), min(CELLS, width))).flatten(1)
-    away = cells - cells.mean(1, keepdim=True)
+    cells = adaptive_avg_pool2d(items.double(), (min(CELLS, height), min(CELLS, width)))
+    away = (cells - cells.mean((2, 3), keepdim=True)).flatten(1)
     contrast = away.square().mean(1, keepdim=True).sqrt()
-    return float((away / contrast.clamp(min=1e-6)).var(0).mean())
+    return float((away / contrast.clamp(min=FAINT)).var(0).mean())
 
 
 def gains(items: Float[Tensor, "n c h w"], seed: int = 0, offered: Sequence[str] = OFFERED) -> dict[str, float]:

@@ -129,7 +129,7 @@ def _main(mask: Any) -> Tensor:
     import numpy as np
     from scipy import ndimage
 
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels: Any = ndimage.label(mask, structure=np.ones((3, 3)))[0]  # type: ignore[index]
     areas = np.bincount(labels.ravel())
     areas[0] = 0
     return torch.from_numpy((areas >= max(1, areas.max() / 4))[labels])

@@ -28,7 +28,7 @@ FARTHEST = (0.12, 0.06)
 #: Times that the mean is taken anew.
 ROUNDS = 3
 #: From this roundness on the long axis says nothing: a part is tried all around.
-ROUND, AROUND = 0.8, 24
+ROUND, AROUND = 0.7, 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +36,18 @@ class Template:
     """What the mean part looks like through a frame.
 
     Attributes:
-        picture: (height, width), the mean over items of grey less background.
+        picture: (height, width), the mean over items of their tone less the background's.
         weight: (height, width), how much each position counts in a comparison.
         frame: of the picture; its scale is 1 / a whole number, so that the sides of items are pooled alike.
         starts: how many angles are tried.
+        tone: (c,), how channels make one number: by how much the part differs from its background in each, in sum 1.
     """
 
     picture: Tensor
     weight: Tensor
     frame: Frame
     starts: int
+    tone: Tensor
 
     @cached_property
     def levels(self) -> tuple[tuple[_Level, int], ...]:
@@ -65,9 +67,9 @@ class Template:
         around = torch.arange(self.starts, dtype=torch.float64) * (2 * math.pi / self.starts)
         poses = part.pose.repeat(self.starts, 1)
         poses[:, 2] += around - lie
-        grey = part.away.mean(0, keepdim=True)
+        tone, alike = _toned(part, self.tone), torch.zeros(1)
         for level, steps in self.levels:
-            poses, alike = level.refined(grey, poses, steps)
+            poses, alike = level.refined(tone, poses, steps)
             best = int(alike.argmax())
             poses, alike = poses[best : best + 1], alike[best : best + 1]
         return poses[0], float(alike[0])
@@ -92,9 +94,9 @@ class _Level:
         small = [avg_pool2d(plane[None, None], by)[0, 0] for plane in (picture, weight)]
         return cls(small[0], small[1], Frame(frame.height // by, frame.width // by, frame.scale / by))
 
-    def refined(self, grey: Tensor, poses: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    def refined(self, tone: Tensor, poses: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """The best poses (s, 3) on the way from each start, and their correlations (s,)."""
-        small = avg_pool2d(grey[None], self.pool)[0]
+        small = avg_pool2d(tone[None], self.pool)[0]
         farthest = torch.tensor([FARTHEST[1] * max(self.frame.height, self.frame.width) / self.frame.scale] * 2 + [FARTHEST[0]]).double()
         best, highest = poses, torch.full((len(poses),), -math.inf, dtype=torch.float64)
         for step in range(steps + 1):
@@ -133,15 +135,26 @@ def learned(parts: Sequence[Part], lie: float) -> tuple[Template, tuple[float, f
     reach = torch.tensor([part.reach for part in parts]).median(0).values.tolist()
     along, across = [max(reach)] * 2 if turned else reach
     frame, starts = _frame(along, across, lie), AROUND if turned else 2
+    tone = torch.stack([_difference(part) for part in parts]).mean(0)
+    tone = tone / tone.abs().sum().clamp(min=1e-6)
     first = sorted(parts, key=lambda part: float(part.mask.sum()) * part.pool**2)[len(parts) // 2]
     poses = (first.pose - torch.tensor([0.0, 0.0, lie]).double())[None]
-    template, mask = _mean([first], poses, frame, starts)
+    template, mask = _mean([first], poses, frame, starts, tone)
     for _ in range(ROUNDS):
         poses = torch.stack([template.fit(part, lie)[0] for part in parts])
-        template, mask = _mean(parts, poses, frame, starts)
+        template, mask = _mean(parts, poses, frame, starts, tone)
     move, _ = _box(mask, frame, lie, starts)
-    template, mask = _mean(parts, composed(poses, move), frame, starts)
+    template, mask = _mean(parts, composed(poses, move), frame, starts, tone)
     return template, _box(mask, frame, lie, starts)[1]
+
+
+def _difference(part: Part) -> Tensor:
+    """(c,): by how much the part differs from its background, in the mean."""
+    return (avg_pool2d(part.away[None], part.pool)[0] * part.mask).sum((1, 2)) / part.mask.sum()
+
+
+def _toned(part: Part, tone: Tensor) -> Tensor:
+    return (part.away * tone[:, None, None]).sum(0, keepdim=True)
 
 
 def _frame(along: float, across: float, lie: float) -> Frame:
@@ -152,23 +165,23 @@ def _frame(along: float, across: float, lie: float) -> Frame:
     return Frame(height, width, 1 / pool)
 
 
-def _mean(parts: Sequence[Part], poses: Tensor, frame: Frame, starts: int) -> tuple[Template, Tensor]:
+def _mean(parts: Sequence[Part], poses: Tensor, frame: Frame, starts: int, tone: Tensor) -> tuple[Template, Tensor]:
     """The mean of what is seen of parts at their poses, and the share of them that is at each position."""
     pool = round(1 / frame.scale)
     seen, masks = torch.zeros(frame.height, frame.width).double(), torch.zeros(frame.height, frame.width).double()
     for part, pose in zip(parts, poses, strict=True):
-        grey = avg_pool2d(part.away.mean(0, keepdim=True)[None], pool)[0]
-        seen += taken(grey, pose[None], frame, pool)[0, 0]
-        masks += taken(part.mask[None].to(grey), pose[None], frame, part.pool)[0, 0]
+        small = avg_pool2d(_toned(part, tone)[None], pool)[0]
+        seen += taken(small, pose[None], frame, pool)[0, 0]
+        masks += taken(part.mask[None].to(small), pose[None], frame, part.pool)[0, 0]
     mask = (masks / len(parts)).float()
     room = 2 * (max(frame.height, frame.width) // 40) + 1
     weight = max_pool2d(mask[None, None], room, 1, room // 2)[0, 0]
-    return Template((seen / len(parts)).float(), weight, frame, starts), mask
+    return Template((seen / len(parts)).float(), weight, frame, starts, tone), mask
 
 
 def _box(mask: Tensor, frame: Frame, lie: float, starts: int) -> tuple[Tensor, tuple[float, float]]:
     """The move (3,) that centres the box around a mean mask and lays its axis along, and the box's height and width in pixels of the item."""
-    at = frame.places()[mask >= 0.2].double()
+    at = frame.places()[mask >= 0.5].double()
     off = at - at.mean(0)
     xx, xy, yy = (float((off[:, i] * off[:, j]).mean()) for i, j in ((0, 0), (0, 1), (1, 1)))
     tilt = 0.0 if starts > 2 else math.remainder(0.5 * math.atan2(2 * xy, xx - yy) - lie, math.pi)

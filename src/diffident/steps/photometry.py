@@ -43,10 +43,10 @@ class Photometry(Step):
         InvalidSetting: a level or an extent that is not above 0, or not as many of both.
 
     >>> step = Photometry.learn(torch.full((4, 1, 8, 8), 0.4))
-    >>> step(torch.full((1, 1, 8, 8), 0.0)).mean().item()  # 0 is .5 of white; .4 is .7 of white
-    0.4000000059604645
+    >>> round(step(torch.full((1, 1, 8, 8), 0.0)).mean().item(), 4)  # 0 is .5 of white, .4 is .7 of white
+    0.4
 
-    Source: the scaling of an image to a reference level by a robust location, as in Lin et al. 1992 for colour constancy (von Kries).
+    Source: scaling to a common level, as von Kries proposed in 1902 for the adaptation of the eye; here by a median.
     """
 
     level: tuple[float, ...]

@@ -68,7 +68,7 @@ class Registration(Step):
         cls,
         items: Float[Tensor, "n c h w"],
         size: Literal["item", "part"] | tuple[int, int] = "item",
-        margin: float = 0.08,
+        margin: float = 0.05,
     ) -> Registration:
         """The mean part of known-good items; 128 of them, evenly spread, are looked at where there are more.
 
@@ -103,7 +103,7 @@ class Registration(Step):
         """The items, each with its part in the place of the mean part.
 
         Raises:
-            WrongShape: items of another size than those learned from.
+            WrongShape: items of another size than those learned from, or with other channels.
         """
         self._accept(items)
         return torch.stack([self._one(item) for item in items]) if len(items) else items.new_zeros(0, *self.shape((items.shape[1], 0, 0)))
@@ -133,11 +133,11 @@ class Registration(Step):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"picture": self.template.picture, "weight": self.template.weight}
+        return {"picture": self.template.picture, "weight": self.template.weight, "tone": self.template.tone}
 
     @classmethod
     def made_of(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Registration:
-        template = Template(tensors["picture"], tensors["weight"], Frame(*config["template"]), config["starts"])
+        template = Template(tensors["picture"], tensors["weight"], Frame(*config["template"]), config["starts"], tensors["tone"])
         return cls(template, Frame(*config["frame"]), config["lie"], (config["size"][0], config["size"][1]))
 
     def _one(self, item: Tensor) -> Tensor:
@@ -176,8 +176,9 @@ class Registration(Step):
         return torch.tensor([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2, 0.0], dtype=torch.float64)
 
     def _accept(self, items: Tensor) -> None:
-        if tuple(items.shape[2:]) != self.size:
-            raise WrongShape(f"this registration was learned from items of {self.size[0]} x {self.size[1]} pixels; got shape {tuple(items.shape)}")
+        learned_from = (len(self.template.tone), *self.size)
+        if tuple(items.shape[1:]) != learned_from:
+            raise WrongShape(f"this registration was learned from items of shape {learned_from}; got {tuple(items.shape[1:])}; learn it from such items")
 
 
 def _check(size: str | tuple[int, int], margin: float) -> None:

@@ -63,7 +63,7 @@ def _prepared_items_are_items_still(step: Step, shape: tuple[int, int, int]) -> 
     """Not much beyond [-1, 1], where an item was no other than those learned from."""
     prepared = _prepared(step, shape)[1][:4]
     low, high = float(prepared.min()), float(prepared.max())
-    demand(-1.5 <= low and high <= 1.5, f"{name(step)} prepares ordinary items to values from {low:.3g} to {high:.3g}; -1.5 to 1.5 is the most")
+    demand(low >= -1.5 and high <= 1.5, f"{name(step)} prepares ordinary items to values from {low:.3g} to {high:.3g}; -1.5 to 1.5 is the most")
 
 
 def _an_item_is_left_as_it_was(step: Step, shape: tuple[int, int, int]) -> None:
