@@ -18,7 +18,7 @@ ROOT = Path(diffident.__file__).parent
 FLOORS = [
     {"errors", "registry", "hardware"},
     {"trajectory", "denoiser", "positions", "patches", "levels", "noise", "networks", "weights"},
-    {"precondition", "spaces"},
+    {"precondition", "steps", "spaces"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},

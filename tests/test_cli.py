@@ -236,7 +236,7 @@ def test_wrong_usage_leaves_with_2(arguments: tuple[str, ...], capsys: pytest.Ca
     assert "Usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", ["statistics", "recipes", "denoisers", "walks", "probes", "spaces", "modalities"])
+@pytest.mark.parametrize("kind", ["statistics", "recipes", "denoisers", "walks", "probes", "steps", "spaces", "modalities"])
 def test_everything_listed_has_a_sentence(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list", kind, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -20,7 +20,9 @@ from diffident.positions import Positions
 from diffident.precondition import Learned, measured
 from diffident.spaces import InvertibleSpace
 from diffident.statistics import Statistic
+from diffident.steps import Step
 from diffident.testing import checks
+from diffident.testing.of_steps import arrows
 from diffident.trajectory import Look
 from diffident.walks import Encode, Walk
 
@@ -30,6 +32,7 @@ def parts() -> dict[str, object]:
     found: dict[str, object] = {f"statistics/{name}": statistics.find(name) for name in registry.names("statistics")}
     for kind in ("walks", "probes", "spaces"):
         found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
+    found |= {f"steps/{name}": registry.find("steps", name).learn(arrows(16, PICTURE)) for name in registry.names("steps")}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
     mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
@@ -39,7 +42,8 @@ def parts() -> dict[str, object]:
 
 
 SHAPE = (1, 2)  # of the items of denoisers
-SHAPES = {"denoisers/learned unet": (3, 6, 5)}
+PICTURE = (2, 40, 48)  # of the items of steps
+SHAPES = {"denoisers/learned unet": (3, 6, 5)} | {f"steps/{name}": PICTURE for name in registry.names("steps")}
 
 
 def _learned(kind: str) -> Learned:
@@ -120,15 +124,31 @@ class Lenient(Image):
         return super().open(Item("blank", np.zeros((self.height, self.width), np.uint8)) if item.name == "rubbish" else item)
 
 
-@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Company(), Lenient(8, 8, 1, 8)], ids=lambda t: type(t).__name__)
+class Levelling(Step):
+    @classmethod
+    def learn(cls, items: torch.Tensor) -> Levelling:
+        return cls()
+
+    def __call__(self, items: torch.Tensor) -> torch.Tensor:
+        return items - items.mean()
+
+    def config(self) -> dict[str, object]:
+        return {"name": "photometry"}
+
+    @classmethod
+    def made_of(cls, config: object, tensors: object) -> Levelling:
+        return cls()
+
+
+@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Company(), Lenient(8, 8, 1, 8), Levelling()], ids=lambda t: type(t).__name__)
 def test_a_broken_part_of_any_kind_is_caught(thing: object) -> None:
     with pytest.raises(ContractBroken):
-        for check in checks(thing, SHAPE):
+        for check in checks(thing, PICTURE if isinstance(thing, Step) else SHAPE):
             check()
 
 
 def test_what_has_no_contract_is_refused_with_the_kinds_that_have() -> None:
-    with pytest.raises(InvalidSetting, match="there is no contract for a dict.*Statistic"):
+    with pytest.raises(InvalidSetting, match="there is no contract for a dict.*Step, Statistic"):
         list(checks({}))
 
 

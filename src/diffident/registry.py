@@ -1,4 +1,4 @@
-"""Names to things: one dictionary for statistics, denoisers, walks, probes, spaces, modalities and recipes, open to other packages.
+"""Names to things: one dictionary for statistics, denoisers, walks, probes, steps, spaces, modalities and recipes, open to other packages.
 
 A thing is found in one of three places, in this order: it was registered by hand, a module of this package is named
 after it (``statistics/landing.py`` holds ``landing``), or another package announces it in the entry-point group
@@ -26,6 +26,7 @@ ROOMS = {
     "walks": ("diffident.walks",),
     "probes": ("diffident.probes",),
     "spaces": ("diffident.spaces",),
+    "steps": ("diffident.steps",),
     "modalities": ("diffident.modalities",),
     "recipes": ("diffident.recipes",),
 }

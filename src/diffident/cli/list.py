@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-KINDS = ("statistics", "recipes", "denoisers", "walks", "probes", "spaces", "modalities")
+KINDS = ("statistics", "recipes", "denoisers", "walks", "probes", "steps", "spaces", "modalities")
 
 
-@click.command("list", short_help="What there is: statistics, recipes, denoisers, walks, probes, spaces, modalities.")
+@click.command("list", short_help="What there is: statistics, recipes, denoisers, walks, probes, steps, spaces, modalities.")
 @click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(kind: str, as_json: bool) -> None:

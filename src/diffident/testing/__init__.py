@@ -1,4 +1,4 @@
-"""The contracts, public: check your own statistic, walk, probe, denoiser, space or modality before you rely on it.
+"""The contracts, public: check your own statistic, walk, probe, denoiser, step, space or modality before you rely on it.
 
 ``checks(thing)`` yields the promises that fit what the thing declares; calling one raises :class:`ContractBroken` with
 the numbers if it is broken. There is no list of exemptions: a statistic that says nothing in a Gaussian world names the
@@ -17,9 +17,11 @@ from ..modalities import Modality
 from ..probes import Probe
 from ..spaces import Space
 from ..statistics import Statistic
+from ..steps import Step
 from ..walks import Walk
 from .of_items import MODALITY, SPACE
 from .of_statistics import STATISTIC
+from .of_steps import STEP
 from .of_walks import DENOISER, PROBE, WALK
 from .promise import Check, name
 from .worlds import WORLDS, World, gaussian_world, modes_world
@@ -39,8 +41,8 @@ def checks(thing: object, shape: tuple[int, ...] = (1, 4, 4)) -> Iterator[Check]
     """The promises that fit what ``thing`` declares.
 
     Args:
-        thing: a Statistic, Walk, Probe, Denoiser, Space or Modality.
-        shape: of the items that a denoiser answers for; the others do not need it.
+        thing: a Statistic, Walk, Probe, Denoiser, Step, Space or Modality.
+        shape: of the items that a denoiser answers for, or (channels, height, width) of those that a step takes; the others do not need it.
 
     Raises:
         InvalidSetting: something of none of these kinds.
@@ -53,6 +55,8 @@ def checks(thing: object, shape: tuple[int, ...] = (1, 4, 4)) -> Iterator[Check]
         thing = thing.at("fp32")  # what is promised to four digits is promised of single precision
     if isinstance(thing, Denoiser):
         promises = [(promise, partial(promise, thing, shape)) for promise in DENOISER]
+    elif isinstance(thing, Step):
+        promises = [(promise, partial(promise, thing, (shape[0], shape[1], shape[2]))) for promise in STEP]
     else:
         promises = [(promise, partial(promise, thing)) for promise in _promises(thing)]
     for promise, run in promises:
@@ -63,5 +67,5 @@ def _promises(thing: object) -> tuple[Callable[[Any], None], ...]:
     for kind, promises in _PROMISES.items():
         if isinstance(thing, kind):
             return promises
-    kinds = ", ".join(kind.__name__ for kind in (Denoiser, *_PROMISES))
+    kinds = ", ".join(kind.__name__ for kind in (Denoiser, Step, *_PROMISES))
     raise InvalidSetting(f"there is no contract for a {type(thing).__name__}; checks() takes one of: {kinds}")
