@@ -22,7 +22,7 @@ FLOORS = [
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise"},
+    {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
     {"scorer", "detector", "guard", "learning", "assessment", "testing"},
     {"cli", "service", "web", "report"},
 ]

@@ -17,7 +17,7 @@ _HOMES = {
     "Recipe": "recipes",
     "Scorer": "scorer",
     "Scores": "scores",
-    "Training": "learning",
+    "Training": "settings",
     "Verdict": "verdict",
     "Verdicts": "verdict",
     "load": "store",

@@ -1,6 +1,5 @@
 from .detector import Detector as Detector
 from .errors import DiffidentError as DiffidentError
-from .learning import Training as Training
 from .learning import train as train
 from .learning import training as training
 from .model import Model as Model
@@ -8,6 +7,7 @@ from .recipes import Reading as Reading
 from .recipes import Recipe as Recipe
 from .scorer import Scorer as Scorer
 from .scores import Scores as Scores
+from .settings import Training as Training
 from .store import load as load
 from .store import save as save
 from .verdict import Policy as Policy

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -19,35 +19,22 @@ from torch import Tensor
 from . import checkpoint, noise, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
-from .denoiser import Empirical, StoredDenoiser
 from .detector import Detector
-from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
+from .errors import ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
 from .hardware import precision as settled_precision
 from .modalities import Modality, Opened
 from .model import Model
-from .networks import NETWORKS
-from .optimise import Record, Schedule
-from .patches import Patches
-from .positions import Positions
+from .optimise import Record
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
+from .settings import AUTO, EXACT, Training, suited
 from .spaces import Space, space_from
+from .steps import Step, chosen
 from .verdict import LEVELS, Policy
 
 T = TypeVar("T")
-
-#: Exact denoisers, ready at once: made of the elements of known-good items in a space.
-EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
-    "none": lambda elements, space, seed: Empirical(elements),
-    "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
-    "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
-    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
-}
-
-#: what can be learned: a network, or one of these
-LEARNED = (*EXACT, *NETWORKS)
 
 #: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
 WATCHED, MOST_WATCHED = 20, 256
@@ -65,78 +52,6 @@ class Progress(Protocol):
 def silent(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
     """Shows no progress."""
     return steps
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to learn; the flags of ``diffident train`` mirror these.
-
-    Attributes:
-        network: what is learned: ``unet`` or ``mlp``, or what is known exactly and at once: ``positions``, a Gaussian at each position;
-            ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``, the items themselves. None: what the recipe wants.
-        size: height and width to which items are brought, one number for a square; None lets the items and the space decide.
-        channels: 1 or 3; None lets the items decide.
-        share: of the items held out to calibrate; at least 99 items where that is at most half.
-        seed: of the split, and of all that is random in learning.
-        modality: of the items.
-        keep: of so many references a small copy is kept in the folder, to be looked at beside a strange item.
-        space: where the diffusion lives, unless the recipe says it: ``pixels``, ``haar`` or ``features``.
-        images_seen: items shown to the network in all.
-        width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
-        batch, rate, every: see :class:`diffident.optimise.Schedule`.
-        precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
-
-    Raises:
-        InvalidSetting: a setting outside its range.
-    """
-
-    network: str | None = None
-    size: int | tuple[int, int] | None = None
-    channels: int | None = None
-    share: float = 0.25
-    seed: int = 0
-    modality: str = "image"
-    keep: int = KEEP
-    space: str = "pixels"
-    images_seen: int = 50_000
-    width: int = 64
-    batch: int = 64
-    rate: float = 0.04
-    every: float = 30.0
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.network is not None and self.network not in LEARNED:
-            raise InvalidSetting(f"no network called {self.network!r}; there are: {', '.join(LEARNED)}")
-        if not 0 < self.share < 1:
-            raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
-        if self.width < 32 or self.width % 32:
-            raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
-        if self.network not in EXACT:
-            self.schedule  # noqa: B018 - refuses settings before the work
-
-    def settled(self, asked: Recipe) -> Training:
-        """The same with what the recipe wants, where nothing else was asked for."""
-        return replace(self, network=self.network or asked.network, space=asked.space or self.space)
-
-    @property
-    def schedule(self) -> Schedule:
-        """How the network descends."""
-        return Schedule(self.images_seen, self.batch, self.rate, every=self.every, seed=self.seed, precision=self.precision)
-
-    def shaped(self, shape: Sequence[int]) -> dict[str, Any]:
-        """The settings of a network for items of that shape."""
-        if self.network == "mlp":
-            return {"shape": list(shape), "width": 4 * self.width, "blocks": 3}
-        if len(shape) not in (2, 3):
-            raise InvalidSetting(f"a U-Net takes items (channels, length) or (channels, height, width); got {tuple(shape)}. Give network='mlp'")
-        widths = [self.width, -(-3 * self.width // 64) * 32, 2 * self.width]
-        return {"channels": shape[0], "dims": len(shape) - 1, "widths": widths, "blocks": 2, "patch": _patch(max(shape[1:])), "head": 32}
-
-
-def _patch(side: int) -> int:
-    """The finest grid has some sixteen to forty positions a side: finer costs time, coarser loses detail."""
-    return next(patch for most, patch in ((15, 1), (47, 2), (160, 4), (4096, 8)) if side <= most)
 
 
 @dataclass(frozen=True)
@@ -167,6 +82,7 @@ def train(
     rate: float = 0.04,
     every: float = 30.0,
     precision: str = "auto",
+    prepare: tuple[str, ...] | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -182,7 +98,7 @@ def train(
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision: see
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare: see
             :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
@@ -200,7 +116,7 @@ def train(
     (1, 8, 8)
     """
     asked = suited(recipe, network)
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision).settled(asked)
+    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare).settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -242,11 +158,6 @@ def training(
     target = writable(out)
     learned = yield from _learning(source, asked, wanted, policy or Policy(), target.name, silent, target)
     write(learned, target)
-
-
-def suited(recipe: str | Recipe | None, network: str | None) -> Recipe:
-    """The recipe that is meant where none is named: ``inspection``, or ``reconstruction`` with a network that is named."""
-    return recipe_of(recipe or ("reconstruction" if network else "inspection"))
 
 
 def write(learned: Outcome, out: Path) -> None:
@@ -349,22 +260,38 @@ def _model(
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
     known_good = torch.from_numpy(np.stack([one.values for one in opened]))
+    steps = _steps(known_good, how)
+    for step in steps:
+        known_good = step(known_good)
     lives = _lives(asked, how).at(how.precision).learned(known_good)
     values = lives.encode(known_good)
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
     if how.network in EXACT:
         exact = EXACT[how.network](values, lives, how.seed)
-        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes), None
+        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, steps=steps), None
     watched = _watched(len(opened), how.seed)
     learns = np.setdiff1d(np.arange(len(opened)), watched)
-    items = hashlib.sha256(" ".join([str(kind.config()), str(lives.config()), *(one.digest for one in opened)]).encode()).hexdigest()
+    items = hashlib.sha256(
+        " ".join([str(kind.config()), str(lives.config()), *(str(step.config()) for step in steps), *(one.digest for one in opened)]).encode()
+    ).hexdigest()
     place = None if out is None else place_of(out).folder
     record = yield from _last(optimise.descend(values[learns], values[watched], how.network or "", how.shaped(values.shape[1:]), how.schedule, place, items))
     seen = frozenset(opened[i].digest for i in learns)
     notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
     loss = record.held_out if len(watched) else None  # of a handful none is watched
     notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes), loss
+    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, steps=steps), loss
+
+
+def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:
+    """The steps that were asked for, one after the other; ``auto`` takes those that help, decided on these known-good items alone."""
+    steps: list[Step] = []
+    for name in how.prepare or ():
+        found = chosen(known_good, how.seed) if name == AUTO else (registry.find("steps", name).learn(known_good),)  # type: ignore[attr-defined]
+        for step in found:
+            known_good = step(known_good)
+        steps += found
+    return tuple(steps)
 
 
 def _lives(asked: Recipe, how: Training) -> Space:

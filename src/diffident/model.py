@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from . import registry
 from .denoiser import Denoiser, StoredDenoiser
@@ -17,6 +19,7 @@ from .errors import InvalidSetting
 from .modalities import Modality
 from .spaces import Space
 from .spaces.pixels import Pixels
+from .steps import Step
 
 #: items that the denoiser is asked about at once; always this many, so that a score does not depend on its company
 CHUNK = 32
@@ -34,6 +37,7 @@ class Model:
         seen: sha256 of the content of every item it was trained on.
         name: for people.
         notes: plain facts for the card: when, on what, by which version.
+        steps: what is done to opened items before they enter the space, in this order.
     """
 
     denoiser: Denoiser
@@ -43,6 +47,7 @@ class Model:
     seen: frozenset[str] = field(default=frozenset(), repr=False)
     name: str = "model"
     notes: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chunk < 16 or self.chunk % 16:
@@ -51,14 +56,42 @@ class Model:
     def config(self) -> dict[str, Any]:
         """What identifies the model beside its tensors, as plain data."""
         kind = registry.name_of("denoisers", type(self.stored))
-        return {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
+        plain = {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
+        return plain | ({"steps": [step.config() for step in self.steps]} if self.steps else {})
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every number of its parts, by part and name."""
+        parts = {"denoiser": self.stored.tensors(), "space": self.space.tensors()} | {f"steps.{i}": step.tensors() for i, step in enumerate(self.steps)}
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an item when it enters the space, (C, *size): as it was opened, unless a step changes that."""
+        shape = self.modality.shape
+        for step in self.steps:
+            shape = step.shape(shape)  # type: ignore[arg-type]
+        return shape
+
+    def encode(self, items: Float[Tensor, "n c *size"]) -> Float[Tensor, "n *shape"]:
+        """Opened items to elements of the space, the steps taken on the way."""
+        for step in self.steps:
+            items = step(items)
+        return self.space.encode(items)
+
+    def returned(self, maps: Float[Tensor, "n *size"], items: Float[Tensor, "n c *size"]) -> Float[Tensor, "n *size"]:
+        """Maps of items as they entered the space, in the geometry of the items as they were opened."""
+        seen = [items]
+        for step in self.steps[:-1]:
+            seen.append(step(seen[-1]))
+        for step, before in zip(reversed(self.steps), reversed(seen), strict=True) if self.steps else ():
+            maps = step.map_back(maps, before)
+        return maps
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the settings and every bit of the tensors. What the model is called does not enter."""
         made = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
-        parts = {"": self.stored.tensors(), "space.": self.space.tensors()}
-        for name, tensor in sorted((prefix + name, tensor) for prefix, tensors in parts.items() for name, tensor in tensors.items()):
+        for name, tensor in sorted((name.removeprefix("denoiser."), tensor) for name, tensor in self.tensors().items()):
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return made.hexdigest()

@@ -109,10 +109,11 @@ class Positions(StoredDenoiser):
         return cls(tensors["means"], tensors["axes"], tensors["variances"], tensors["rest"])
 
     def untrained(self, seed: int = 0) -> Positions:
-        """As many axes in directions drawn at random, the same at all positions; one mean for each channel, one variance for each axis."""
+        """As many axes in directions drawn at random and a mean drawn for each channel, the same at all positions, of the overall spread."""
         groups, positions, kept, deep = self.axes.shape
         drawn = torch.linalg.qr(normal((groups, deep, kept), "untrained", seed))[0].transpose(1, 2)[:, None]
-        means = self.means.flatten(1).mean(1).reshape(-1, *[1] * (self.means.ndim - 1)).expand_as(self.means)
+        channel = self.means.mean() + self.means.std(correction=0) * normal((len(self.means),), "untrained means", seed)
+        means = channel.reshape(-1, *[1] * (self.means.ndim - 1)).expand_as(self.means)
         same = (self.variances.mean((1, 2), keepdim=True).expand_as(self.variances), self.rest.mean(1, keepdim=True).expand_as(self.rest))
         return Positions(means.clone(), drawn.expand(groups, positions, kept, deep).to(self.axes), same[0].clone(), same[1].clone())
 

@@ -65,9 +65,13 @@ class Lift:
 
     def __call__(self, grids: np.ndarray, smooth: str = "bilinear") -> np.ndarray:
         """(n, *grid) to (n, height, width) float32; ``smooth`` is ``bilinear``, never higher than the highest place, or ``nearest``."""
-        shape = self.model.modality.shape[1:]
-        raised = torch.nn.functional.interpolate(torch.from_numpy(grids.astype(np.float32))[:, None], shape, mode=smooth)[:, 0]
-        return raised.numpy()
+        raised = torch.nn.functional.interpolate(torch.from_numpy(grids.astype(np.float32))[:, None], self.model.shape[1:], mode=smooth)[:, 0]
+        return self.model.returned(raised, self.items).numpy()
+
+    @cached_property
+    def items(self) -> Tensor:
+        """(n, C, *size); zeros where one could not be read."""
+        return torch.stack([_values(one) if isinstance(one, Opened) else torch.zeros(self.model.modality.shape) for one in self.opened])
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +212,7 @@ class Scorer:
 
     def _bands(self, opened: Sequence[Opened | str], films: Films) -> np.ndarray:
         """(n, bands, *grid) float32: the maps that are combined, those of all readings one after the other."""
-        size = self.model.modality.shape[1:]
+        size = self.model.shape[1:]
         with torch.no_grad():
             bands = [self.model.space.bands(r.of.map(films[r.walk], r.settings), size) for r in self.asked.mapped]
             return _spread(opened, torch.cat(bands, dim=1).float().cpu().numpy())
@@ -216,8 +220,9 @@ class Scorer:
     def _maps(self, opened: Sequence[Opened | str], films: Films, mapped: Sequence[Reading]) -> np.ndarray:
         """(n, height, width) float32: the mean over readings with a map."""
         with torch.no_grad():
-            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings), self.model.modality.shape[1:]) for r in mapped]
-            return _spread(opened, torch.stack(maps).mean(0).float().cpu().numpy())
+            maps = [self.model.space.map_back(r.of.map(films[r.walk], r.settings), self.model.shape[1:]) for r in mapped]
+            back = self.model.returned(torch.stack(maps).mean(0).float().cpu(), self._items(_read(opened)))
+            return _spread(opened, back.numpy())
 
     def _open(self, item: Item) -> Opened | str:
         """The item as tensors, or in words why not."""
@@ -228,16 +233,20 @@ class Scorer:
 
     def _films(self, opened: Sequence[Opened]) -> Films:
         """One trajectory for each different walk of the recipe, over a full padded chunk."""
+        with torch.no_grad():
+            elements = self.model.encode(self._items(opened))
+            return {walk: self._film(walk, elements) for walk in self.asked.plan}
+
+    def _items(self, opened: Sequence[Opened]) -> Tensor:
+        """A full chunk of items, zeros behind the last."""
         items = torch.zeros(self.model.chunk, *self.model.modality.shape)
         for i, one in enumerate(opened):
-            items[i] = torch.nan_to_num(torch.from_numpy(one.values))
-        with torch.no_grad():
-            elements = self.model.space.encode(items)
-            return {walk: self._film(walk, elements) for walk in self.asked.plan}
+            items[i] = _values(one)
+        return items
 
     def _film(self, walk: Any, elements: Tensor) -> Trajectory:
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
-        denoiser = Settled(self.model.denoiser, self.model.space, self.model.modality.shape[1:])
+        denoiser = Settled(self.model.denoiser, self.model.space, self.model.shape[1:])
         return walk(denoiser, elements, self.asked.probes(walk), provenance)
 
     @cached_property
@@ -249,6 +258,10 @@ class Scorer:
                 wide = reading.of.numbers(films[reading.walk], reading.settings).shape[1]
                 named |= {reading.label if wide == 1 else f"{reading.label}[{i + 1}]": reading for i in range(wide)}
         return named
+
+
+def _values(one: Opened) -> Tensor:
+    return torch.nan_to_num(torch.from_numpy(one.values))
 
 
 def _read(opened: Sequence[Opened | str]) -> list[Opened]:

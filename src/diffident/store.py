@@ -16,6 +16,7 @@ from .folder import read_folder, write_folder
 from .modalities import Modality
 from .model import Model
 from .spaces import space_from
+from .steps import step_from
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
 
@@ -34,8 +35,7 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     from safetensors.torch import save as to_bytes
 
     seen = torch.tensor([list(bytes.fromhex(digest)) for digest in sorted(model.seen)], dtype=torch.uint8).reshape(-1, 32)
-    parts = {"denoiser": model.stored.tensors(), "space": model.space.tensors()}
-    tensors = {f"{part}.{name}": tensor.detach().cpu().contiguous() for part, of in parts.items() for name, tensor in of.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.tensors().items()}
     (place / WEIGHTS).write_bytes(to_bytes({**tensors, "seen": seen}))
     (place / CARD).write_text(card(model), "utf-8", "backslashreplace")
     made_on = witness.write(place, model)
@@ -84,15 +84,19 @@ def _described(place: Path, said: Mapping[str, Any]) -> Model:
     from safetensors.torch import load as from_bytes
 
     tensors = from_bytes((place / WEIGHTS).read_bytes())
-    kept = {part: {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")} for part in ("denoiser", "space")}
+
+    def of(part: str) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+
     return Model(
-        denoiser=registry.find("denoisers", said["network"]).made_of(said["denoiser"], kept["denoiser"]),  # type: ignore[attr-defined]
+        denoiser=registry.find("denoisers", said["network"]).made_of(said["denoiser"], of("denoiser")),  # type: ignore[attr-defined]
         modality=modality_from(said["modality"]),
-        space=space_from(said["space"], kept["space"]),
+        space=space_from(said["space"], of("space")),
         chunk=said["chunk"],
         seen=frozenset(bytes(row.tolist()).hex() for row in tensors["seen"]),
         name=said["name"],
         notes=said["notes"],
+        steps=tuple(step_from(config, of(f"steps.{i}")) for i, config in enumerate(said.get("steps", ()))),
     )
 
 

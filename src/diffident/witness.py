@@ -37,7 +37,7 @@ def items(model: Model) -> Tensor:
 @torch.no_grad()
 def answers(model: Model) -> Tensor:
     """What the model answers to the eight, noised, (8, *element shape) float32."""
-    elements = model.space.encode(items(model))
+    elements = model.encode(items(model))
     drawn, asked = noise.normal(tuple(elements.shape), "witness noise"), []
     for i, (alpha, sigma) in enumerate(angular(RATIOS)):
         part = slice(2 * i, 2 * i + 2)

@@ -1,0 +1,119 @@
+"""How to learn: all settings in one place, what can be learned, and what is meant where something is left open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from . import registry
+from .denoiser import Empirical, StoredDenoiser
+from .errors import InvalidSetting
+from .gallery import KEEP
+from .networks import NETWORKS
+from .optimise import Schedule
+from .patches import Patches
+from .positions import Positions
+from .recipes import Recipe
+from .recipes import recipe as recipe_of
+from .spaces import Space
+
+#: Exact denoisers, ready at once: made of the elements of known-good items in a space.
+EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
+    "none": lambda elements, space, seed: Empirical(elements),
+    "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
+    "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
+    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
+}
+
+#: what can be learned: a network, or one of these
+LEARNED = (*EXACT, *NETWORKS)
+
+#: The step that stands for those that help.
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to learn; the flags of ``diffident train`` mirror these.
+
+    Attributes:
+        network: what is learned: ``unet`` or ``mlp``, or what is known exactly and at once: ``positions``, a Gaussian at each position;
+            ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``, the items themselves. None: what the recipe wants.
+        size: height and width to which items are brought, one number for a square; None lets the items and the space decide.
+        channels: 1 or 3; None lets the items decide.
+        share: of the items held out to calibrate; at least 99 items where that is at most half.
+        seed: of the split, and of all that is random in learning.
+        modality: of the items.
+        keep: of so many references a small copy is kept in the folder, to be looked at beside a strange item.
+        space: where the diffusion lives, unless the recipe says it: ``pixels``, ``haar`` or ``features``.
+        images_seen: items shown to the network in all.
+        width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
+        prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
+            takes registration if it makes known-good items more alike. None: what the recipe wants.
+        batch, rate, every: see :class:`diffident.optimise.Schedule`.
+        precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
+
+    Raises:
+        InvalidSetting: a setting outside its range.
+    """
+
+    network: str | None = None
+    size: int | tuple[int, int] | None = None
+    channels: int | None = None
+    share: float = 0.25
+    seed: int = 0
+    modality: str = "image"
+    keep: int = KEEP
+    space: str = "pixels"
+    images_seen: int = 50_000
+    width: int = 64
+    batch: int = 64
+    rate: float = 0.04
+    every: float = 30.0
+    precision: str = "auto"
+    prepare: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.network is not None and self.network not in LEARNED:
+            raise InvalidSetting(f"no network called {self.network!r}; there are: {', '.join(LEARNED)}")
+        unknown = [name for name in self.prepare or () if name not in (AUTO, *registry.names("steps"))]
+        if unknown:
+            raise InvalidSetting(f"no step called {unknown[0]!r}; there are: {', '.join((AUTO, *registry.names('steps')))}")
+        if not 0 < self.share < 1:
+            raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
+        if self.width < 32 or self.width % 32:
+            raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
+        if self.network not in EXACT:
+            self.schedule  # noqa: B018 - refuses settings before the work
+
+    def settled(self, asked: Recipe) -> Training:
+        """The same with what the recipe wants, where nothing else was asked for."""
+        prepare = asked.prepare if self.prepare is None else self.prepare
+        return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare)
+
+    @property
+    def schedule(self) -> Schedule:
+        """How the network descends."""
+        return Schedule(self.images_seen, self.batch, self.rate, every=self.every, seed=self.seed, precision=self.precision)
+
+    def shaped(self, shape: Sequence[int]) -> dict[str, Any]:
+        """The settings of a network for items of that shape."""
+        if self.network == "mlp":
+            return {"shape": list(shape), "width": 4 * self.width, "blocks": 3}
+        if len(shape) not in (2, 3):
+            raise InvalidSetting(f"a U-Net takes items (channels, length) or (channels, height, width); got {tuple(shape)}. Give network='mlp'")
+        widths = [self.width, -(-3 * self.width // 64) * 32, 2 * self.width]
+        return {"channels": shape[0], "dims": len(shape) - 1, "widths": widths, "blocks": 2, "patch": _patch(max(shape[1:])), "head": 32}
+
+
+def _patch(side: int) -> int:
+    """The finest grid has some sixteen to forty positions a side: finer costs time, coarser loses detail."""
+    return next(patch for most, patch in ((15, 1), (47, 2), (160, 4), (4096, 8)) if side <= most)
+
+
+def suited(recipe: str | Recipe | None, network: str | None) -> Recipe:
+    """The recipe that is meant where none is named: ``inspection``, or ``reconstruction`` with a network that is named."""
+    return recipe_of(recipe or ("reconstruction" if network else "inspection"))
