@@ -99,7 +99,7 @@ class Detector:
             NoItems: there are none.
             InvalidSetting: ``keep`` is below 0.
         """
-        items = Items.open(source)
+        items = self.model.modality.items(source)
         wanted, parts, kept = chosen(len(items), keep), [], []
         chunks = self.stream(items, maps=bool(keep and self.scorer.asked.mapped))
         for part, scores, maps in progress(chunks, "calibrating", -(-len(items) // self.model.chunk)) if progress else chunks:
