@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,14 +42,19 @@ def beside_the_others(calibration: Calibration) -> np.ndarray:
     return found
 
 
-def merged(parts: Sequence[Scores], order: np.ndarray) -> Scores:
-    """Scores of several models that learned from other parts of one table, in one table and in that order."""
-    first = parts[0].fingerprint
-    rows = Scores.merge([part if part.fingerprint == first else _as(part, first) for part in parts])
-    return rows.select(np.argsort(order))
+def strangeness(calibration: Calibration, scores: Scores) -> np.ndarray:
+    """How strange each row is, raw, (n,), without the p-values that would take longer."""
+    known = calibration.references
+    scores.require(known.fingerprint, "these references")
+    return calibration.combiner.score(known.values, scores.values, known.tails)
 
 
-def _as(part: Scores, fingerprint: str) -> Scores:
-    from dataclasses import replace
+def held_out_in_turn(rows: np.ndarray, folds: int, seed: int, learn: Callable[[np.ndarray], Scorer]) -> tuple[Scores, Scorer]:
+    """The scores of every row by a model that did not learn from it, and what asks the model that learned from all of them.
 
-    return replace(part, fingerprint=fingerprint)
+    The scores bear the fingerprint of that last model, since they are made to be compared with its own: all models are taken
+    to answer alike about rows that they have not seen, as cross-validation takes it.
+    """
+    asked, order = learn(rows), np.random.default_rng(seed).permutation(len(rows))
+    parts = [learn(np.delete(rows, fold, axis=0))(rows[fold]) for fold in np.array_split(order, min(folds, len(rows)))]
+    return Scores.merge([replace(part, fingerprint=asked.fingerprint) for part in parts]).select(np.argsort(order)), asked

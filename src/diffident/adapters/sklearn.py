@@ -111,7 +111,7 @@ class DiffusionOutlier(OutlierMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:
         """How ordinary each row is, (n,): minus its raw strangeness, never clipped; larger is more ordinary."""
         calibration, scores = self._asked(X)
-        return -calibration.judge(scores).strangeness
+        return -_rows.strangeness(calibration, scores)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The same, shifted so that rows below 0 are labelled -1, (n,)."""
