@@ -22,8 +22,9 @@ FLOORS = [
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise"},
+    {"data", "modalities", "pipelines", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise"},
     {"scorer", "detector", "guard", "learning", "assessment", "testing"},
+    {"adapters"},
     {"cli", "service", "web", "report"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
