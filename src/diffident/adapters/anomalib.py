@@ -1,6 +1,6 @@
 """anomalib: the folders that its data module ``Folder`` takes, and results under the names that it gives them. anomalib is not imported.
 
-    from diffident.adapters import anomalib
+from diffident.adapters import anomalib
 """
 
 from __future__ import annotations

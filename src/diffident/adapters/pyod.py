@@ -1,6 +1,6 @@
 """PyOD: an outlier detector of its contract, for tables in which outliers are among the rows. Importing this needs PyOD.
 
-    from diffident.adapters.pyod import DiffusionOD
+from diffident.adapters.pyod import DiffusionOD
 """
 
 from __future__ import annotations

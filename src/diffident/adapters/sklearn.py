@@ -1,6 +1,6 @@
 """scikit-learn: an outlier detector for tables, in pipelines and grid searches, with p-values that keep their word.
 
-    from diffident.adapters.sklearn import DiffusionOutlier
+from diffident.adapters.sklearn import DiffusionOutlier
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from ..calibration import Calibration, combiner, needed, smallest_p
 from ..calibration.ranks import steps
 from ..data import split
 from ..errors import TooFewReferences
-from ..recipes import Recipe
 from ..recipes import recipe as recipe_of
 from ..scores import Scores
 from . import _rows
@@ -75,16 +74,16 @@ class DiffusionOutlier(OutlierMixin, BaseEstimator):
     array([0.93, 0.01])
     """
 
-    def __init__(
+    def __init__(  # of any type: scikit-learn wants settings kept as they come, and refused when they are used
         self,
-        recipe: str | Recipe = "reconstruction",
+        recipe: Any = "reconstruction",
         *,
-        network: str = "none",
-        flag: float | None = None,
-        share: float = 0.25,
-        images_seen: int = 50_000,
-        width: int = 64,
-        precision: str = "auto",
+        network: Any = "none",
+        flag: Any = None,
+        share: Any = 0.25,
+        images_seen: Any = 50_000,
+        width: Any = 64,
+        precision: Any = "auto",
         random_state: Any = 0,
     ) -> None:
         self.recipe = recipe
@@ -100,7 +99,8 @@ class DiffusionOutlier(OutlierMixin, BaseEstimator):
         """Learn from part of the rows (n, columns) and calibrate on the others; ``y`` is ignored."""
         table = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        learned, held_out = split(table, list(map(str, range(len(table)))), self.share, seed=seed)  # equal rows are observations of their own
+        places = range(len(table))  # not their contents: equal rows are observations of their own
+        learned, held_out = split(places, list(map(str, places)), self.share, seed=seed)
         self.held_out_, self.level_ = held_out, _level(self.flag, len(held_out))
         self.scorer_ = _rows.learned(table[learned], self.recipe, self.network, self.images_seen, self.width, self.precision, seed)
         self.calibration_ = Calibration(self.scorer_(table[held_out]), combiner(recipe_of(self.recipe).combine))

@@ -52,8 +52,8 @@ class Row(Modality):
     name: ClassVar[str] = "row"
     gridded: ClassVar[bool] = False
 
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
+    mean: Sequence[float]
+    deviation: Sequence[float]
 
     def __post_init__(self) -> None:
         for name in ("mean", "deviation"):
