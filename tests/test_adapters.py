@@ -16,7 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import diffident as dd
 from diffident.adapters import anomalib
 from diffident.adapters.sklearn import DiffusionOutlier
-from diffident.errors import InvalidSetting, MissingPackage, NoItems, NotLabelled, TooFewReferences, UnknownName
+from diffident.assessment import assess
+from diffident.errors import InvalidSetting, NoItems, NotLabelled, TooFewReferences, UnknownName
 from diffident.evaluate.ranking import auroc
 
 PYOD = importlib.util.find_spec("pyod") is not None
@@ -92,12 +93,6 @@ def test_settings_are_refused_in_words() -> None:
             DiffusionOutlier(**settings).fit(good)
 
 
-@pytest.mark.skipif(PYOD, reason="pyod is installed here")
-def test_without_pyod_its_adapter_says_how_to_get_it() -> None:
-    with pytest.raises(MissingPackage, match=r"PyOD's contract needs pyod: pip install 'diffident\[pyod\]'"):
-        importlib.import_module("diffident.adapters.pyod")
-
-
 @pytest.mark.skipif(not PYOD, reason="PyOD's contract needs pyod: pip install 'diffident[pyod]'")
 def test_the_detector_keeps_the_contract_of_pyod() -> None:
     """In a process of its own: PyOD compiles and warns while it is imported."""
@@ -131,7 +126,11 @@ for settings in ({}, {"recipe": "diffpath"}, {"network": "mlp", "images_seen": 6
     assert clone(found).get_params() == found.get_params()
     assert np.array_equal(clone(found).fit(known).decision_scores_, found.decision_scores_)
 assert DiffusionOD().fit(known[:3]).labels_.shape == (3,)
-for wrong, kind in ((lambda: found.decision_function(new[:, :1]), ValueError), (lambda: DiffusionOD(folds=1).fit(known), InvalidSetting), (lambda: DiffusionOD(contamination=0.6), ValueError)):
+refusals = {
+    ValueError: (lambda: found.decision_function(new[:, :1]), lambda: DiffusionOD(contamination=0.6), lambda: DiffusionOD().fit(known[:1])),
+    InvalidSetting: (lambda: DiffusionOD(folds=1).fit(known),),
+}
+for wrong, kind in ((wrong, kind) for kind, all_wrong in refusals.items() for wrong in all_wrong):
     try:
         wrong()
     except kind:
@@ -159,6 +158,15 @@ def test_the_folders_of_anomalib_are_opened(tmp_path: Path) -> None:
     apart = anomalib.folder("parts", ["ok", "ok2"], root, normal_test_dir="ok2", extensions=[".PNG", ".bmp"])
     assert len(apart.train) == 11 and apart.kinds == ("good",) and [item.name for item in apart.test] == ["good/x.bmp"]
     assert len(anomalib.folder("parts", "ok", root, normal_split_ratio=0.0).test) == 0
+
+
+def test_what_the_folders_give_is_learned_from_and_assessed(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "parts", *(f"ok/{i}.png" for i in range(60)), "bad/dent/1.png", "bad/dent/2.png", "m/dent/1.png", "m/dent/2.png")
+    found = anomalib.folder("parts", "ok", root, "bad", mask_dir="m")
+    dd.train(found.train, network="none", size=6, out=tmp_path / "model")
+    assessed = assess(dd.Detector.load(tmp_path / "model"), found, repeats=2)
+    assert {row.method for row in assessed.rows} >= {"reconstruction", "reconstruction, untrained"} and set(assessed.decisions) == {"good", "dent"}
+    assert sum(assessed.decisions["good"].values()) == 12
 
 
 def test_folders_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:

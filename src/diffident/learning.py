@@ -294,9 +294,7 @@ def _opened(source: Any, how: Training, progress: Progress) -> tuple[list[tuple[
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
     known: type[Modality] = registry.find("modalities", how.modality)  # type: ignore[assignment]
     if how.network == "unet" and not known.gridded:
-        raise InvalidSetting(
-            f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none', which keeps the items"
-        )
+        raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
     items = known.items(source)
     kind = known.learn(items, size=how.size, channels=how.channels)
     good, bad, first = [], [], {}

@@ -75,7 +75,7 @@ class DiffusionOD(BaseDetector):
         """Learn from the rows (n, columns) and score each of them by a model that did not see it; ``y`` is ignored."""
         if self.folds < 2:
             raise InvalidSetting(f"folds are 2 or more, so that each row is scored by a model of the others; got {self.folds}")
-        table = check_array(X, dtype=np.float64, ensure_min_samples=2)
+        table = check_array(X, dtype="float64", ensure_min_samples=2)
         self.n_features_in_ = table.shape[1]
         self._set_n_classes(y)
         learn = partial(
@@ -96,7 +96,7 @@ class DiffusionOD(BaseDetector):
     def decision_function(self, X: Any) -> np.ndarray:
         """How strange each row is, (n,): raw, never clipped; larger is stranger."""
         check_is_fitted(self, ["decision_scores_", "threshold_", "labels_"])
-        table = check_array(X, dtype=np.float64)
+        table = check_array(X, dtype="float64")
         if table.shape[1] != self.n_features_in_:
             raise ValueError(f"X has {table.shape[1]} features, but DiffusionOD is expecting {self.n_features_in_} features as input")
         return _rows.strangeness(self.calibration_, self.scorer_(table))
