@@ -22,8 +22,9 @@ FLOORS = [
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
-    {"data", "modalities", "adapters", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
+    {"data", "modalities", "pipelines", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
     {"scorer", "detector", "guard", "learning", "assessment", "testing"},
+    {"adapters"},
     {"cli", "service", "web", "report"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -14,6 +14,7 @@ from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import ContractBroken, InvalidSetting, UnknownName
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
+from diffident.modalities.row import Row
 from diffident.networks import network
 from diffident.patches import Patches
 from diffident.positions import Positions
@@ -34,6 +35,7 @@ def parts() -> dict[str, object]:
         found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
     found |= {f"steps/{name}": registry.find("steps", name).learn(arrows(16, PICTURE)) for name in registry.names("steps")}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
+    found |= {"modalities/row": Row((5.0, -3.0, 0.0), (2.0, 0.1, 7.0))}
     mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
     drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -82,6 +85,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "two readings of one name": (errors.InvalidSetting, "name them apart", lambda f, t: Recipe("r", (Reading(Clean(), "landing"),) * 2)),
     "too few draws": (errors.InvalidSetting, "noise draws", lambda f, t: Recipe("r", (Reading(Clean(), "needs_two"),))),
     "two probes of one name": (errors.InvalidSetting, "different probes of one name", lambda f, t: _asked(f, _two_traces())),
+    "missing package": (errors.MissingPackage, "PyOD's contract needs pyod: pip install 'diffident[pyod]'", lambda f, t: _without_pyod()),
     "unreadable": (errors.UnreadableItem, "no image", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, b"words")))),
     "too large": (errors.TooLarge, "pixels", lambda f, t: Image(8, 8, 1, 8).open(Item("x", _file(t, _bomb())))),
     "no items": (errors.NoItems, "give a folder", lambda f, t: Items.open(t)),
@@ -208,6 +212,13 @@ def _altered(folder: Path, path: Path, old: bytes, new: bytes) -> Path:
     assert old in content
     path.write_bytes(content.replace(old, new))
     return path
+
+
+def _without_pyod() -> None:
+    """Its adapter imported as where PyOD is not installed."""
+    with mock.patch.dict(sys.modules, {"pyod": None}):
+        sys.modules.pop("diffident.adapters.pyod", None)
+        importlib.import_module("diffident.adapters.pyod")
 
 
 def _other_recipe(manifest: dict) -> None:

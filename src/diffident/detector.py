@@ -100,7 +100,7 @@ class Detector:
             NoItems: there are none.
             InvalidSetting: ``keep`` is below 0.
         """
-        items = Items.open(source)
+        items = self.model.modality.items(source)
         wanted, parts, kept = chosen(len(items), keep), [], []
         raw = bool(keep and self.scorer.asked.mapped and not self.scorer.asked.combines_maps)  # places are told by all references together
         chunks = self.stream(items, maps=raw)

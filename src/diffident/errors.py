@@ -27,6 +27,7 @@ DiffidentError
 ├─ TrainingError
 │  ├─ ForeignCheckpoint a checkpoint of another run, or none that can be read
 │  └─ Diverged          the loss is no longer a number
+├─ MissingPackage       something that only an extra installs
 ├─ OutputError          a result could not be written: unwritable, full disk, in the way
 └─ ContractBroken       a statistic, walk, space or modality breaks a promise (diffident.testing)
 """
@@ -140,6 +141,10 @@ class ForeignCheckpoint(TrainingError):
 
 class Diverged(TrainingError):
     """The loss is no longer a finite number."""
+
+
+class MissingPackage(DiffidentError, ImportError):
+    """A package that only an extra installs is not here; the message names the command."""
 
 
 class OutputError(DiffidentError):

@@ -94,7 +94,8 @@ def train(
     still wants ``Detector.fit`` on others. Under ``torchrun`` all processes share the work and the first one writes.
 
     Args:
-        source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels).
+        source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels); of
+            ``modality="row"`` an array (n, columns).
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``.
         out: the folder to write.
@@ -200,7 +201,8 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
 def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Generator[Record, None, Model]:
     optimise.join()
     opened, _, kind = _opened(source, asked, how, progress)
-    return (yield from _model([one for _, one in opened], kind, asked, "model", how, None))[0]
+    kind, values = _fitted(kind, opened)
+    return (yield from _model(values, kind, asked, "model", how, None))[0]
 
 
 def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None) -> Generator[Record, None, Outcome]:
@@ -210,7 +212,8 @@ def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: s
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
     learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
     _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
-    model, loss = yield from _model([opened[i][1] for i in learned], kind, asked, name, how, out)
+    kind, values = _fitted(kind, [opened[i] for i in learned])
+    model, loss = yield from _model(values, kind, asked, name, how, out)
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
     return Outcome(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out, loss)
@@ -223,9 +226,11 @@ def place_of(out: Path) -> checkpoint.Place:
 
 def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
-    items = Items.open(source)
-    roomy = _lives(asked, how).roomy
-    kind: Modality = registry.find("modalities", how.modality).learn(items, how.size, how.channels, roomy)  # type: ignore[attr-defined]
+    known: type[Modality] = registry.find("modalities", how.modality)  # type: ignore[assignment]
+    if how.network == "unet" and not known.gridded:
+        raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
+    items = known.items(source)
+    kind = known.learn(items, how.size, how.channels, _lives(asked, how).roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
@@ -243,6 +248,12 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
+
+
+def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Modality, list[Opened]]:
+    """The modality with its measures taken from the items learned from alone, and these items as it reads them."""
+    fitted = kind.fitted(Items(tuple(item for item, _ in opened)))
+    return fitted, [one if fitted == kind else fitted.open(item) for item, one in opened]
 
 
 def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> None:

@@ -188,7 +188,7 @@ class Scorer:
 
     def _chunks(self, source: Any) -> Iterator[tuple[Items, list[Opened | str], Films]]:
         """Items, what was read of each or why it was not, and what the model answered about those that were."""
-        items = Items.open(source)
+        items = self.model.modality.items(source)
         for start in range(0, len(items), self.model.chunk):
             part = items[start : start + self.model.chunk]
             opened = [self._open(item) for item in part]

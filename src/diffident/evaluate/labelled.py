@@ -76,8 +76,8 @@ class Labelled:
         for wanted, there in (("good items in test/good", GOOD in kinds), ("strange items in test/KIND", set(kinds) - {GOOD})):
             if not there:
                 raise NotLabelled(f"{place} holds no {wanted}; what is tested on is laid out as {LAYOUT}")
-        masks = _masks(place / "ground_truth")
-        known = tuple(None if kind == GOOD else _mask_of(item.name, masks) for item, kind in zip(test, kinds, strict=True))
+        masks = masks_in(place / "ground_truth")
+        known = tuple(None if kind == GOOD else mask_of(item.name, masks) for item, kind in zip(test, kinds, strict=True))
         return Labelled(place, _inside(place / "train" / GOOD), test, kinds, known, tuple(item.name for item in found if "/" not in item.name))
 
     @property
@@ -127,11 +127,12 @@ def _inside(folder: Path) -> Items:
     return Items.open(folder) if folder.is_dir() and any(not one.name.startswith(".") for one in folder.iterdir()) else Items(())
 
 
-def _masks(folder: Path) -> dict[str, Item]:
+def masks_in(folder: Path) -> dict[str, Item]:
     """The masks by their names without ending: ``scratch/0_mask``."""
     return {str(PurePosixPath(item.name).with_suffix("")): item for item in _inside(folder)}
 
 
-def _mask_of(name: str, masks: dict[str, Item]) -> Item | None:
+def mask_of(name: str, masks: dict[str, Item]) -> Item | None:
+    """The mask of the item of that name: of its name with ``_mask`` behind it, or else of its very name."""
     stem = str(PurePosixPath(name).with_suffix(""))
     return masks.get(f"{stem}_mask") or masks.get(stem)

@@ -35,6 +35,9 @@ class Modality(ABC):
 
     name: ClassVar[str]
 
+    #: Whether elements that lie side by side belong together, as convolutions take for granted.
+    gridded: ClassVar[bool] = True
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
@@ -52,9 +55,22 @@ class Modality(ABC):
     def picture(self, values: np.ndarray) -> PIL.Image.Image:
         """Values (C, *size) as people look at them."""
 
+    def stored(self, values: np.ndarray) -> Any:
+        """An item of these values as :meth:`open` takes it: its picture, unless people look at something else than is stored."""
+        return np.asarray(self.picture(values))
+
     @abstractmethod
     def limits(self, vitals: Sequence[Mapping[str, float]]) -> tuple[Limit, ...]:
         """How far an item's vitals may lie from those of known-good items; every known-good item is within."""
+
+    @classmethod
+    def items(cls, source: Any) -> Items:
+        """The items of a source: files, lists, and arrays as this kind of item is stacked in them. What each verb opens its source with.
+
+        Raises:
+            NoItems, WrongShape, InvalidSetting: see :meth:`diffident.data.Items.open`.
+        """
+        return Items.open(source)
 
     @classmethod
     @abstractmethod
@@ -65,6 +81,14 @@ class Modality(ABC):
             NoItems: none of them can be read.
             InvalidSetting: a size or channels that cannot be.
         """
+
+    def fitted(self, items: Items) -> Modality:
+        """These settings with all that is a measure of numbers, such as a mean, taken from these items alone.
+
+        They are the ones learned from: no reference may have a say in how items are read, or it would be unlike the items to
+        come. Most kinds measure nothing of the sort, and stay as they are.
+        """
+        return self
 
     def config(self) -> dict[str, Any]:
         """The settings as plain data for JSON; :meth:`from_config` reads them back."""

@@ -46,9 +46,13 @@ def _decoding_undoes_encoding(space: Space) -> None:
         close(space.decode(space.encode(_pictures()), (9, 7)), _pictures(), 1e-5, f"{name(space)}: decode(encode(items))")
 
 
-def _a_picture_of_an_item_is_opened_again(modality: Modality) -> None:
+def _an_item_can_be_looked_at(modality: Modality) -> None:
     shown = modality.picture(_item_of(modality))
-    opened = modality.open(Item("made", np.asarray(shown)))
+    demand(min(shown.size) > 0, f"{name(modality)} makes pictures of {shown.size[0]} x {shown.size[1]} pixels")
+
+
+def _an_item_of_known_values_is_opened(modality: Modality) -> None:
+    opened = modality.open(_made(modality))
     demand(
         opened.values.dtype == np.float32 and tuple(opened.values.shape) == tuple(modality.shape),
         f"{name(modality)} opens items as {opened.values.dtype} {opened.values.shape}; it states float32 {modality.shape}",
@@ -57,7 +61,7 @@ def _a_picture_of_an_item_is_opened_again(modality: Modality) -> None:
 
 
 def _the_same_item_is_opened_the_same(modality: Modality) -> None:
-    item = Item("made", np.asarray(modality.picture(_item_of(modality))))
+    item = _made(modality)
     first, second = modality.open(item), modality.open(item)
     demand(
         np.array_equal(first.values, second.values) and first.digest == second.digest and first.vitals == second.vitals,
@@ -75,7 +79,7 @@ def _rubbish_is_refused_in_words(modality: Modality) -> None:
 
 
 def _known_good_items_are_within_depth(modality: Modality) -> None:
-    vitals = [modality.open(Item("made", np.asarray(modality.picture(_item_of(modality, seed))))).vitals for seed in range(8)]
+    vitals = [modality.open(_made(modality, seed)).vitals for seed in range(8)]
     for limit in modality.limits(vitals):
         for one in vitals:
             demand(
@@ -87,6 +91,11 @@ def _known_good_items_are_within_depth(modality: Modality) -> None:
 def _its_settings_are_plain_data(modality: Modality) -> None:
     again = type(modality).from_config(json.loads(json.dumps(modality.config())))
     demand(dataclasses.is_dataclass(modality) and again == modality, f"{modality} does not survive being written as JSON: it came back as {again}")
+
+
+def _made(modality: Modality, seed: int = 0) -> Item:
+    """An item as it would be stored."""
+    return Item("made", modality.stored(_item_of(modality, seed)))
 
 
 def _item_of(modality: Modality, seed: int = 0) -> np.ndarray:
@@ -105,7 +114,8 @@ SPACE: tuple[Callable[[Space], None], ...] = (
 
 #: in the order in which they are checked
 MODALITY: tuple[Callable[[Modality], None], ...] = (
-    _a_picture_of_an_item_is_opened_again,
+    _an_item_can_be_looked_at,
+    _an_item_of_known_values_is_opened,
     _the_same_item_is_opened_the_same,
     _rubbish_is_refused_in_words,
     _known_good_items_are_within_depth,
