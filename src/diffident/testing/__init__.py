@@ -22,9 +22,9 @@ from .of_items import MODALITY, SPACE
 from .of_statistics import STATISTIC
 from .of_walks import DENOISER, PROBE, WALK
 from .promise import Check, name
-from .worlds import WORLDS, World, gaussian_world, modes_world
+from .worlds import WORLDS, World, gaussian_world, modes_world, sighted_world
 
-__all__ = ["WORLDS", "Check", "World", "checks", "gaussian_world", "modes_world"]
+__all__ = ["WORLDS", "Check", "World", "checks", "gaussian_world", "modes_world", "sighted_world"]
 
 _PROMISES: dict[type, tuple[Callable[[Any], None], ...]] = {
     Statistic: STATISTIC,
