@@ -16,6 +16,7 @@ from diffident.modalities import Modality
 from diffident.modalities.image import Image
 from diffident.networks import network
 from diffident.precondition import Learned, measured
+from diffident.probes import Cost, HutchinsonTrace
 from diffident.spaces import InvertibleSpace
 from diffident.statistics import Statistic
 from diffident.testing import checks
@@ -105,6 +106,13 @@ class Cheap(Encode):
         return 1
 
 
+@dataclass(frozen=True)
+class Free(HutchinsonTrace):
+    @property
+    def cost(self) -> Cost:
+        return Cost()
+
+
 class Company(Denoiser):
     def __call__(self, x_t: torch.Tensor, alpha: object, sigma: object) -> torch.Tensor:
         return x_t - x_t.mean(0, keepdim=True)
@@ -116,7 +124,7 @@ class Lenient(Image):
         return super().open(Item("blank", np.zeros((self.height, self.width), np.uint8)) if item.name == "rubbish" else item)
 
 
-@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Company(), Lenient(8, 8, 1, 8)], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Free(), Company(), Lenient(8, 8, 1, 8)], ids=lambda t: type(t).__name__)
 def test_a_broken_part_of_any_kind_is_caught(thing: object) -> None:
     with pytest.raises(ContractBroken):
         for check in checks(thing, SHAPE):

@@ -23,10 +23,12 @@ class Inpaint(Walk):
 
     The board has ``cells`` squares along each axis of the grid (every element one, where there are fewer) over all
     channels. Hidden elements are noised to ``start`` = sigma / alpha and walked down to ``end`` in equal ratios without
-    further noise; at every level the known ones are put back, under the noise of that level. Then the other squares are
-    hidden, from the same noise. What is recorded as answered is the item as far as it is filled in: the denoiser's answer
-    where elements are hidden, what was there before elsewhere; so the very last answer is stitched of both boards, and no
-    element of it was seen by the question that filled it in, but for what ``start`` leaves of it: about alpha^2.
+    further noise; at every level the known ones are put back, under noise of that level's own (with one noise for all
+    levels the filling in errs twice as much). Then the other squares are hidden, with the same noises.
+
+    What is recorded as answered is the item as far as it is filled in: the denoiser's answer where elements are hidden,
+    what was there before elsewhere. So the very last answer is stitched of both boards, and the question that filled in
+    an element saw nothing of it but what ``start`` leaves.
 
     Trust it with a high start, and where the hidden follows from its surroundings. Simple replacement, without the
     repeated steps of RePaint. Cost: two evaluations per step.
@@ -62,9 +64,9 @@ class Inpaint(Walk):
         return torch.where(self._hides(len(so_far), items), look.denoised, so_far[-1].denoised if so_far else items)
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
-        drawn, so_far = common_noise(tuple(items.shape[1:]), self.seed, 0).to(items), []
+        so_far: list[Look] = []
         for i, (alpha, sigma) in enumerate(self.levels):
-            x = alpha * items + sigma * drawn
+            x = alpha * items + sigma * common_noise(tuple(items.shape[1:]), self.seed, i % self.steps).to(items)
             if i % self.steps:
                 x = torch.where(self._hides(i, items), so_far[-1].moved(alpha, sigma), x)
             asked = Look(alpha, sigma, x, denoiser(x, alpha, sigma))
