@@ -19,8 +19,10 @@ def likelihood(trajectory: Trajectory) -> Float[Tensor, " n"]:
     theta = atan2(sigma, alpha) and div v = (alpha d - tr dE[x0|x]/dx) / sigma where alpha^2 + sigma^2 = 1; other levels are scaled to that. The trace
     is the probe's estimate, the integral the trapezoid rule from the first level to pure noise, where div v = 0.
 
-    It is the density of items with the noise of the first level. Its error falls with the draws of the probe, and in proportion to
-    the steps: against exact densities it was below .15 nats per element at 100 steps and .04 at 400. Few steps rank and do not measure. Two-sided, since smooth items are more probable than ordinary ones to any model of pictures; compare with references, not with theory.
+    It is the density of items with the noise of the first level. Its error falls with the draws of the probe, and in proportion to the
+    steps: beside exact densities it was below .15 nats per element at 100 steps and .04 at 400. Few steps rank and do not measure.
+
+    Two-sided, since smooth items are more probable than ordinary ones to any model of pictures; compare with references, not with theory.
 
     Walks: Encode, without clipping. Shape: (n,). Unit: nats per element. Sign: far from the references either way is stranger.
 
