@@ -104,7 +104,7 @@ def scaled_linear(steps: int, of: int = 1000, low: float = 0.0015, high: float =
     """Every ``of/steps``-th level of the schedule whose sqrt(beta) is linear, from index 0 (Rombach et al. 2022).
 
     >>> [round(s, 3) for s in scaled_linear(2).sigma]
-    [0.039, 0.938]
+    [0.039, 0.941]
     """
     roots = [low**0.5 + (high**0.5 - low**0.5) * t / max(of - 1, 1) for t in range(of)]
     return preserving(_every(_cumulative([root**2 for root in roots]), steps))
