@@ -39,7 +39,7 @@ def world() -> GaussianMixture:
 
 def everything() -> Recipe:
     """All registered statistics on each of three walks: far more than twenty columns, many of them nearly copies of each other."""
-    known = [find(name) for name in registry.names("statistics")]
+    known = [one for one in map(find, registry.names("statistics")) if not any(probe.watches for probe in one.probes)]
     renoise = Renoise(repeats=max(one.draws for one in known))
     walks = {"encode": Encode(grids.cosine(6)), "renoise": renoise, "clean": Clean(grids.angular([0.1, 0.3, 1.0]))}
     fitting = [(how, walk, one.name) for how, walk in walks.items() for one in known if walk.draws >= one.draws]
@@ -85,8 +85,9 @@ def counts(quick: bool) -> list[Counts]:
 
 
 def asked_of() -> list[Recipe]:
-    """The registered recipes, and the one of everything."""
-    return [*map(recipe, registry.names("recipes")), everything()]
+    """The registered recipes that an exact model of pixels can be asked, and the one of everything."""
+    known = map(recipe, registry.names("recipes"))
+    return [*(one for one in known if not one.watches and one.space in ("", "pixels")), everything()]
 
 
 def reach(n: int = 99) -> list[dict[str, object]]:

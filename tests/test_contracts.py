@@ -19,6 +19,7 @@ from diffident.networks import network
 from diffident.patches import Patches
 from diffident.positions import Positions
 from diffident.precondition import Learned, measured
+from diffident.probes import Cost, HutchinsonTrace
 from diffident.spaces import InvertibleSpace
 from diffident.statistics import Statistic
 from diffident.steps import Step
@@ -115,6 +116,13 @@ class Cheap(Encode):
         return 1
 
 
+@dataclass(frozen=True)
+class Free(HutchinsonTrace):
+    @property
+    def cost(self) -> Cost:
+        return Cost()
+
+
 class Company(Denoiser):
     def __call__(self, x_t: torch.Tensor, alpha: object, sigma: object) -> torch.Tensor:
         return x_t - x_t.mean(0, keepdim=True)
@@ -142,7 +150,7 @@ class Levelling(Step):
         return cls()
 
 
-@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Company(), Lenient(8, 8, 1, 8), Levelling()], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize("thing", [Forgetful(), Cheap(), Free(), Company(), Lenient(8, 8, 1, 8), Levelling()], ids=lambda t: type(t).__name__)
 def test_a_broken_part_of_any_kind_is_caught(thing: object) -> None:
     with pytest.raises(ContractBroken):
         for check in checks(thing, PICTURE if isinstance(thing, Step) else SHAPE):

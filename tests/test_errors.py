@@ -101,6 +101,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "batch and policy": (errors.InvalidSetting, "give one of them", lambda f, t: dd.Detector.load(f).judge_all(pictures(3), fdr=0.1, policy=dd.Policy(0.1))),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
     "no gradient": (errors.NoGradient, "carries no gradient", lambda f, t: _probed_in_inference()),
+    "no activations": (errors.NoActivations, "diffident train --network unet", lambda f, t: dd.Scorer(dd.load(f), "deviation")(pictures(2))),
     "another run": (errors.ForeignCheckpoint, "remove that folder to train from the start", lambda f, t: _another_run(t)),
     "not finished": (errors.TrainingError, "take the denoiser of the last record", lambda f, t: next(_descended(pictures(20))).finished),
     "diverged": (errors.Diverged, "give a lower rate", lambda f, t: list(_descended(np.full((20, 6, 6), np.nan)))),

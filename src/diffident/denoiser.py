@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import registry
-from .errors import InvalidSetting, Unconditional, WrongShape
+from .errors import InvalidSetting, NoActivations, Unconditional, WrongShape
 from .noise import normal
 
 Level = float | Tensor
@@ -50,6 +50,51 @@ class Denoiser(ABC):
             Unconditional: this denoiser takes no condition, or not that one.
         """
         raise Unconditional(f"{type(self).__name__} takes no condition; it was given {condition!r}. Ask it without one, or use a conditional model")
+
+    def watched(
+        self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level, streams: Sequence[str]
+    ) -> tuple[Float[Tensor, "n *shape"], Mapping[str, Tensor]]:
+        """The answer, and what the network holds in the streams of those names while it finds it: (n, channels, *grid) each, float32. One evaluation.
+
+        Raises:
+            NoActivations: there is no network, or it has no such stream.
+        """
+        raise NoActivations(
+            f"{type(self).__name__} answers without a network, so that there are no activations of {', '.join(streams)}; "
+            "learn one (diffident train --network unet), or use a recipe without activations, such as 'partial'"
+        )
+
+
+class Watched(Denoiser):
+    """Answers as another, and keeps what its network held when it was last asked: a probe reads that without asking again.
+
+    Made anew for every walk. Questions that carry a gradient belong to other probes and are not kept.
+    """
+
+    def __init__(self, inner: Denoiser, streams: Sequence[str]) -> None:
+        self.inner, self.streams = inner, tuple(streams)
+        self._last: tuple[Tensor, Level, Level, Tensor, Mapping[str, Tensor]] | None = None
+
+    def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
+        if x_t.requires_grad:
+            return self.inner(x_t, alpha, sigma)
+        answer, held = self.inner.watched(x_t, alpha, sigma, self.streams)
+        self._last = x_t, alpha, sigma, answer, held
+        return answer
+
+    def watched(
+        self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level, streams: Sequence[str]
+    ) -> tuple[Float[Tensor, "n *shape"], Mapping[str, Tensor]]:
+        last = self._last
+        if last and last[0] is x_t and last[1] is alpha and last[2] is sigma and set(streams) <= set(last[4]):
+            return last[3], last[4]
+        return self.inner.watched(x_t, alpha, sigma, streams)
+
+    def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
+        return self.inner.kept(answer)
+
+    def given(self, condition: object) -> Denoiser:
+        return Watched(self.inner.given(condition), self.streams)
 
 
 class StoredDenoiser(Denoiser):

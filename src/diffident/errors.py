@@ -12,6 +12,7 @@ DiffidentError
 ├─ WrongShape           tensors that do not fit together
 ├─ Unconditional        a condition was given to a denoiser that takes none
 ├─ NoGradient           a derivative was asked of a model whose answers carry none
+├─ NoActivations        activations were asked of a denoiser that has no network, or not that stream
 ├─ NotPerElement        a map was asked of numbers that have none
 ├─ CalibrationError
 │  ├─ NotCalibrated     a decision was asked before known-good items were seen
@@ -81,6 +82,10 @@ class Unconditional(DiffidentError):
 
 class NoGradient(DiffidentError):
     """A derivative was asked of a model whose answers carry none."""
+
+
+class NoActivations(DiffidentError):
+    """Inner activations were asked of a denoiser that has no network, or of a network that has no such stream."""
 
 
 class NotPerElement(DiffidentError):

@@ -20,7 +20,7 @@ from . import checkpoint, noise, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
 from .detector import Detector
-from .errors import ItemError, NoItems, TooFewItems, TooFewReferences
+from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
 from .hardware import precision as settled_precision

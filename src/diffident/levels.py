@@ -100,6 +100,27 @@ def linear(steps: int, of: int = 1000, low: float = 1e-4, high: float = 0.02) ->
     return preserving(_every(_cumulative(betas), steps))
 
 
+def scaled_linear(steps: int, of: int = 1000, low: float = 0.0015, high: float = 0.0195) -> Levels:
+    """Every ``of/steps``-th level of the schedule whose sqrt(beta) is linear, from index 0 (Rombach et al. 2022).
+
+    >>> [round(s, 3) for s in scaled_linear(2).sigma]
+    [0.039, 0.941]
+    """
+    roots = [low**0.5 + (high**0.5 - low**0.5) * t / max(of - 1, 1) for t in range(of)]
+    return preserving(_every(_cumulative([root**2 for root in roots]), steps))
+
+
+def part(of: Levels, first: int, last: int) -> Levels:
+    """The levels of a grid from the ``first`` to the ``last``, both counted from 1 and taken along.
+
+    >>> part(exploding([0.1, 0.2, 0.3]), 2, 3).sigma
+    (0.2, 0.3)
+    """
+    if not 1 <= first <= last <= len(of):
+        raise InvalidSetting(f"a part of {len(of)} levels goes from 1 or later to {len(of)} or before; got {first} to {last}")
+    return Levels(of.alpha[first - 1 : last], of.sigma[first - 1 : last])
+
+
 def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Levels:
     """The grid of EDM, variance exploding, little noise first (Karras et al. 2022, eq. 5).
 

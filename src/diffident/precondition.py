@@ -13,7 +13,7 @@ upper one, and so at alpha = 0, all is noise: the network is not heard and the a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,8 @@ from torch import Tensor
 
 from . import hardware, noise, registry
 from .denoiser import Level, StoredDenoiser, per_item
-from .networks import DTYPES, NETWORKS, Network, folded, network
+from .errors import NoActivations
+from .networks import DTYPES, NETWORKS, Keep, Network, folded, ignored, network
 
 #: Beyond these ratios of noise to signal a network is not told apart: nothing is lost, or everything.
 FAINTEST, LOUDEST = 1e-3, 1e3
@@ -54,8 +55,25 @@ class Learned(StoredDenoiser):
         return self._precision
 
     def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
+        return self._answered(x_t, alpha, sigma, ignored)
+
+    def watched(
+        self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level, streams: Sequence[str]
+    ) -> tuple[Float[Tensor, "n *shape"], Mapping[str, Tensor]]:
+        unknown = [name for name in streams if name not in self.network.streams]
+        if unknown:
+            raise NoActivations(f"the network {self._kind()[0]!r} has no stream called {', '.join(unknown)}; it has: {', '.join(self.network.streams)}")
+        held: dict[str, Tensor] = {}
+
+        def keep(name: str, stream: Tensor) -> None:
+            if name in streams:
+                held[name] = stream.float()
+
+        return self._answered(x_t, alpha, sigma, keep), held
+
+    def _answered(self, x_t: Tensor, alpha: Level, sigma: Level, keep: Keep) -> Tensor:
         centred, known, scale = self._scaled(x_t, alpha, sigma)
-        asked = self._asked((x_t - centred) * scale, alpha, sigma)
+        asked = self._asked((x_t - centred) * scale, alpha, sigma, keep)
         return known + self._left(alpha, sigma, scale) * _heard(alpha, sigma, asked.float())
 
     def loss(self, items: Float[Tensor, "n *shape"], drawn: Float[Tensor, "n *shape"], ratio: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -105,9 +123,9 @@ class Learned(StoredDenoiser):
     def _ready(self) -> Network:
         return folded(self.network, self.precision)
 
-    def _asked(self, x: Tensor, alpha: Level, sigma: Level) -> Tensor:
+    def _asked(self, x: Tensor, alpha: Level, sigma: Level, keep: Keep) -> Tensor:
         level = _level(torch.as_tensor(alpha, dtype=torch.float32), torch.as_tensor(sigma, dtype=torch.float32))
-        return self._ready(x.to(DTYPES[self.precision]), level)
+        return self._ready(x.to(DTYPES[self.precision]), level, keep)
 
     def _scaled(self, x_t: Tensor, alpha: Level, sigma: Level) -> tuple[Tensor, Tensor, Tensor]:
         """What is subtracted from x, the answer without the network, and what the rest is multiplied by."""

@@ -48,6 +48,11 @@ class Probe(ABC):
     def cost(self) -> Cost:
         """Per look and item."""
 
+    @property
+    def watches(self) -> tuple[str, ...]:
+        """The streams of the model's network that it reads; a walk keeps them when it asks its own question."""
+        return ()
+
     @abstractmethod
     def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
         """The answer, (n, ...); that of one item may not depend on the others."""
@@ -95,6 +100,54 @@ class HutchinsonTrace(Probe):
                 raise NoGradient(f"the answer of {type(denoiser).__name__} carries no gradient, so its trace is unknown; ask outside inference_mode")
             (product,) = torch.autograd.grad((answer * signs).sum(), x)  # v' J
         return (product * signs).flatten(1).sum(1)
+
+
+@registry.registered("probes", "activations")
+@dataclass(frozen=True)
+class Activations(Probe):
+    """What the model's own network holds while it answers: a vector for each position of one of its grids.
+
+    ``stream`` is the name of a place in the network; every network has a ``deepest`` and a ``finest``, and the U-Net one
+    for each grid on the way down and up. With ``pool`` above 1 squares (or runs) of so many positions are averaged. What a
+    clean item looks like from inside is asked on a walk that shows it clean (Clean, Compare).
+
+    Column ``activations STREAM``, (n, channels, *grid), float32, no unit; a network without a grid gives (n, channels).
+    Cost: none, the answer of the walk's own question passes by.
+
+    Raises:
+        InvalidSetting: pool below 1.
+        NoActivations: when asked of a denoiser without a network, or of a network without that stream.
+    """
+
+    stream: str = "deepest"
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pool < 1:
+            raise InvalidSetting(f"activations are averaged over one position or more along each axis; got pool={self.pool}")
+
+    @property
+    def name(self) -> str:
+        return f"activations {self.stream}"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost()
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return (self.stream,)
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        _, held = denoiser.watched(look.x, look.alpha, look.sigma, self.watches)
+        return _pooled(held[self.stream], self.pool)
+
+
+def _pooled(stream: Tensor, pool: int) -> Tensor:
+    """(n, k, *grid) averaged over cells of ``pool`` positions along each axis; the last cell of an axis may be a part."""
+    for axis in range(2, stream.ndim if pool > 1 else 0):
+        stream = torch.stack([cell.mean(axis) for cell in stream.split(pool, axis)], axis)
+    return stream
 
 
 def probe(name: str, **settings: Any) -> Probe:

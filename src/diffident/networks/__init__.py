@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from ..errors import InvalidSetting
-from .layers import Network, Weights
+from .layers import Keep, Network, Weights, ignored
 from .mlp import MLP
 from .unet import UNet
 
-__all__ = ["DTYPES", "MLP", "NETWORKS", "Network", "UNet", "folded", "network", "renormalise"]
+__all__ = ["DTYPES", "MLP", "NETWORKS", "Keep", "Network", "UNet", "folded", "ignored", "network", "renormalise"]
 
 #: What can be learned, by the name that ``--network`` takes.
 NETWORKS: Mapping[str, type[Network]] = {"mlp": MLP, "unet": UNet}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +22,14 @@ SILU = 0.5962
 BRANCH = 0.5
 
 
+#: Is told the streams of a network by name as they pass, each (n, channels, *grid).
+Keep = Callable[[str, Tensor], None]
+
+
+def ignored(name: str, stream: Tensor) -> None:
+    """Nobody looks at the streams."""
+
+
 class Network(nn.Module, ABC):
     """Takes items (n, *shape) and their levels (n,) or (), any real number each; gives (n, *shape)."""
 
@@ -28,8 +37,13 @@ class Network(nn.Module, ABC):
     def settings(self) -> dict[str, Any]:
         """What it is made of, as plain data."""
 
+    @property
     @abstractmethod
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    def streams(self) -> tuple[str, ...]:
+        """What can be looked at inside, in the order in which it passes. Every network has a ``deepest`` and a ``finest`` stream."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, level: Tensor, keep: Keep = ignored) -> Tensor:
         """(n, *shape) and (n,), or () for all alike, to (n, *shape)."""
 
 

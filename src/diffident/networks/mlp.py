@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import SILU, Block, Embedding, Network, Shift, Weights
+from .layers import SILU, Block, Embedding, Keep, Network, Shift, Weights, ignored
 
 
 class MLP(Network):
@@ -37,9 +37,18 @@ class MLP(Network):
     def settings(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "width": self.width, "blocks": len(self.blocks)}
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return "deepest", "finest"
+
+    def forward(self, x: Tensor, level: Tensor, keep: Keep = ignored) -> Tensor:
         embedded = self.embedding(level)
         stream = self.stem(x.flatten(1), self.shift(embedded).to(x.dtype))
-        for block in self.blocks:
+        blocks, half = list(self.blocks), -(-len(self.blocks) // 2)
+        for block in blocks[:half]:
             stream = block(stream, embedded)
+        keep("deepest", stream)
+        for block in blocks[half:]:
+            stream = block(stream, embedded)
+        keep("finest", stream)
         return (self.out(F.silu(stream)) * self.gain.to(x.dtype)).reshape(x.shape)

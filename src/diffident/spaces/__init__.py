@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -104,6 +104,11 @@ class Settled(Denoiser):
 
     def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
         return self.inner(x_t, alpha, sigma)
+
+    def watched(
+        self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level, streams: Sequence[str]
+    ) -> tuple[Float[Tensor, "n *shape"], Mapping[str, Tensor]]:
+        return self.inner.watched(x_t, alpha, sigma, streams)
 
     def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         return self.space.kept(answer, self.size)

@@ -24,9 +24,9 @@ from .of_statistics import STATISTIC
 from .of_steps import STEP
 from .of_walks import DENOISER, PROBE, WALK
 from .promise import Check, name
-from .worlds import WORLDS, World, gaussian_world, modes_world
+from .worlds import WORLDS, World, gaussian_world, modes_world, sighted_world
 
-__all__ = ["WORLDS", "Check", "World", "checks", "gaussian_world", "modes_world"]
+__all__ = ["WORLDS", "Check", "World", "checks", "gaussian_world", "modes_world", "sighted_world"]
 
 _PROMISES: dict[type, tuple[Callable[[Any], None], ...]] = {
     Statistic: STATISTIC,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..denoiser import Denoiser
 from ..evaluate.ranking import auroc
 from ..statistics import Statistic
 from ..trajectory import Trajectory
@@ -16,7 +17,7 @@ from .promise import close, demand
 from .worlds import WALKS, WORLDS, World
 
 
-def _film(statistic: Statistic, walk: Walk, world: World, items: Tensor) -> Trajectory:
+def _film(statistic: Statistic, walk: Walk, world: World[Denoiser], items: Tensor) -> Trajectory:
     return walk(world.denoiser, items, statistic.probes)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from .. import levels as grids
 from ..denoiser import Denoiser, StoredDenoiser
-from ..probes import Probe
+from ..probes import Activations, Probe
 from ..trajectory import Look
-from ..walks import Walk, walk_from
+from ..walks import Clean, Walk, walk_from
 from .promise import close, demand, name
-from .worlds import gaussian_world, modes_world
+from .worlds import World, gaussian_world, modes_world, sighted_world
 
 
 def _it_visits_the_levels_it_states(walk: Walk) -> None:
@@ -23,17 +25,20 @@ def _it_visits_the_levels_it_states(walk: Walk) -> None:
 
 
 def _it_costs_what_it_states(walk: Walk) -> None:
-    counted = _Counting(gaussian_world().denoiser)
-    walk(counted, gaussian_world().ordinary[:4])
+    """And activations that are watched on the way cost nothing more."""
+    counted = _Counting(sighted_world().denoiser)
+    walk(counted, sighted_world().ordinary[:4], [Activations()])
     demand(counted.asked == walk.evaluations, f"{walk} asked {counted.asked} times and states {walk.evaluations} evaluations")
 
 
 def _the_record_is_what_was_asked(walk: Walk) -> None:
     world = gaussian_world()
     film = walk(world.denoiser, world.ordinary[:4])
-    answers = torch.stack([world.denoiser(x, a.item(), s.item()) for x, a, s in zip(film.x, film.alpha, film.sigma, strict=True)])
-    answers = walk.answer(world.denoiser, answers)
-    close(film.denoised, answers, 1e-9, f"the answers recorded by {walk}")
+    items, recorded = world.ordinary[:4], []
+    for x, alpha, sigma in zip(film.x, film.alpha.tolist(), film.sigma.tolist(), strict=True):
+        asked = Look(alpha, sigma, x, world.denoiser(x, alpha, sigma))
+        recorded.append(replace(asked, denoised=walk.answer(world.denoiser, asked, items, recorded)))
+    close(film.denoised, torch.stack([look.denoised for look in recorded]), 1e-9, f"the answers recorded by {walk}")
 
 
 def _an_item_is_walked_alone_as_in_company(walk: Walk) -> None:
@@ -65,27 +70,41 @@ class _Counting(Denoiser):
         self.asked += 1
         return self.inner(x_t, alpha, sigma)
 
+    def watched(self, x_t: Tensor, alpha: float | Tensor, sigma: float | Tensor, streams: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        self.asked += 1
+        return self.inner.watched(x_t, alpha, sigma, streams)
+
 
 def _look(items: Tensor, denoiser: Denoiser) -> Look:
     return Look(0.8, 0.6, items, denoiser(items, 0.8, 0.6))
 
 
+def _world(probe: Probe) -> World[Denoiser]:
+    """One in which the probe can be asked: with a network, if it looks at one."""
+    return sighted_world() if probe.watches else modes_world()
+
+
 def _a_probe_answers_for_each_item_alone(probe: Probe) -> None:
-    world = modes_world()
+    world = _world(probe)
     together = probe(world.denoiser, _look(world.ordinary[:6], world.denoiser))
     alone = probe(world.denoiser, _look(world.ordinary[2:3], world.denoiser))
     demand(len(together) == 6, f"{probe} gave {tuple(together.shape)} for 6 items")
-    close(alone, together[2:3], 1e-9, f"{probe}, an item alone")
+    close(alone, together[2:3], 1e-4 if probe.watches else 1e-9, f"{probe}, an item alone")  # kernels of networks round by the batch
 
 
 def _a_probe_repeats_itself(probe: Probe) -> None:
-    world = modes_world()
+    world = _world(probe)
     look = _look(world.ordinary[:6], world.denoiser)
     demand(torch.equal(probe(world.denoiser, look), probe(world.denoiser, look)), f"{probe} answers differently the second time")
 
 
-def _a_probe_states_a_cost(probe: Probe) -> None:
-    demand(probe.cost.evaluations + probe.cost.products > 0, f"{probe} needs the model and states no cost")
+def _a_probe_costs_what_it_states(probe: Probe) -> None:
+    """On a walk, beside the walk's own questions; a product is an evaluation too, with its derivative."""
+    world, walk = _world(probe), Clean(grids.angular([0.3, 1.0]))
+    counted = _Counting(world.denoiser)
+    walk(counted, world.ordinary[:4], [probe])
+    asked, stated = counted.asked - walk.evaluations, (probe.cost.evaluations + probe.cost.products) * len(walk.levels)
+    demand(asked == stated, f"{probe} asked the model {asked} times at {len(walk.levels)} looks and states {stated}: {probe.cost} a look")
 
 
 def _seen(denoiser: Denoiser, shape: tuple[int, ...]) -> Tensor:
@@ -143,7 +162,7 @@ WALK: tuple[Callable[[Walk], None], ...] = (
 
 
 #: in the order in which they are checked
-PROBE: tuple[Callable[[Probe], None], ...] = (_a_probe_answers_for_each_item_alone, _a_probe_repeats_itself, _a_probe_states_a_cost)
+PROBE: tuple[Callable[[Probe], None], ...] = (_a_probe_answers_for_each_item_alone, _a_probe_repeats_itself, _a_probe_costs_what_it_states)
 
 
 #: in the order in which they are checked

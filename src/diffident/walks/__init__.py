@@ -1,0 +1,14 @@
+"""How a model is questioned: one walk per file, named as the file. Dropping a file here registers it."""
+
+from ._walk import Walk, common_noise, walk_from
+from .clean import Clean
+from .compare import Compare
+from .descend import Descend
+from .encode import Encode
+from .inpaint import Inpaint
+from .reconstruct import Reconstruct
+from .renoise import Renoise
+from .restore import Restore
+from .sample import Sample
+
+__all__ = ["Clean", "Compare", "Descend", "Encode", "Inpaint", "Reconstruct", "Renoise", "Restore", "Sample", "Walk", "common_noise", "walk_from"]
