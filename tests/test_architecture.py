@@ -18,12 +18,12 @@ ROOT = Path(diffident.__file__).parent
 FLOORS = [
     {"errors", "registry", "hardware"},
     {"trajectory", "denoiser", "positions", "patches", "levels", "noise", "networks", "weights"},
-    {"precondition", "steps", "spaces"},
+    {"precondition", "steps", "variations", "spaces"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
     {"data", "modalities", "pipelines", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
-    {"scorer", "detector", "guard", "learning", "assessment", "testing"},
+    {"scorer", "detector", "guard", "learning", "lessons", "assessment", "testing"},
     {"adapters"},
     {"cli", "service", "web", "report"},
 ]

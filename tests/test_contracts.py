@@ -21,6 +21,7 @@ from diffident.positions import Positions
 from diffident.precondition import Learned, measured
 from diffident.probes import Cost, HutchinsonTrace
 from diffident.spaces import InvertibleSpace
+from diffident.spaces.activations import Activations
 from diffident.statistics import Statistic
 from diffident.steps import Step
 from diffident.testing import checks
@@ -33,7 +34,8 @@ def parts() -> dict[str, object]:
     """One of everything that is registered; a statistic is itself, the others are made with their defaults."""
     found: dict[str, object] = {f"statistics/{name}": statistics.find(name) for name in registry.names("statistics")}
     for kind in ("walks", "probes", "spaces"):
-        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
+        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind) if name != "activations"}
+    found |= {"spaces/activations": Activations.of(_learned("unet"))}  # it has to be told of which network
     found |= {f"steps/{name}": registry.find("steps", name).learn(arrows(16, PICTURE)) for name in registry.names("steps")}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
     found |= {"modalities/row": Row((5.0, -3.0, 0.0), (2.0, 0.1, 7.0))}

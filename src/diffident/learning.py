@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,30 +13,26 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from . import checkpoint, noise, optimise, registry
+from . import checkpoint, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
-from .hardware import precision as settled_precision
+from .lessons import Descent, exactly, lives_in, steps_of
 from .modalities import Modality, Opened
 from .model import Model
 from .optimise import Record
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
-from .settings import AUTO, EXACT, Training, suited
-from .spaces import Space, space_from
-from .steps import Step, chosen
+from .settings import EXACT, OWN, Training, suited
+from .spaces.activations import Activations
+from .spaces.pixels import Pixels
 from .verdict import LEVELS, Policy
 
 T = TypeVar("T")
-
-#: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
-WATCHED, MOST_WATCHED = 20, 256
 
 
 @runtime_checkable
@@ -191,7 +186,7 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
     def caught() -> Generator[Record, None, None]:
         returned.append((yield from records))
 
-    total = 0 if how.network in EXACT else how.schedule.steps
+    total = how.schedule.steps if how.descends else 0
     with closing(caught()) as steps:
         for _ in progress(steps, "learning", total, how.batch) if total else steps:
             pass
@@ -230,7 +225,7 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if how.network == "unet" and not known.gridded:
         raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
     items = known.items(source)
-    kind = known.learn(items, how.size, how.channels, _lives(asked, how).roomy)
+    kind = known.learn(items, how.size, how.channels, lives_in(asked, how).roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
@@ -270,56 +265,21 @@ def _model(
     opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
-    known_good = torch.from_numpy(np.stack([one.values for one in opened]))
-    steps = _steps(known_good, how)
+    known_good, digests = torch.from_numpy(np.stack([one.values for one in opened])), tuple(one.digest for one in opened)
+    steps = steps_of(known_good, how)
     for step in steps:
         known_good = step(known_good)
-    lives = _lives(asked, how).at(how.precision).learned(known_good)
-    values = lives.encode(known_good)
-    notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
+    about = " ".join([str(kind.config()), *(str(step.config()) for step in steps), *digests])
+    descent, loss = Descent(how, about, None if out is None else place_of(out).folder), None
+    if how.features == OWN:
+        own, loss, _ = yield from descent.of(known_good, "unet", Pixels())
+        lives = Activations.of(own)
+    else:
+        lives = lives_in(asked, how)
+    lives = lives.at(how.precision).learned(known_good)
     if how.network in EXACT:
-        exact = EXACT[how.network](values, lives, how.seed)
-        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, steps=steps), None
-    watched = _watched(len(opened), how.seed)
-    learns = np.setdiff1d(np.arange(len(opened)), watched)
-    items = hashlib.sha256(
-        " ".join([str(kind.config()), str(lives.config()), *(str(step.config()) for step in steps), *(one.digest for one in opened)]).encode()
-    ).hexdigest()
-    place = None if out is None else place_of(out).folder
-    record = yield from _last(optimise.descend(values[learns], values[watched], how.network or "", how.shaped(values.shape[1:]), how.schedule, place, items))
-    seen = frozenset(opened[i].digest for i in learns)
-    notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
-    loss = record.held_out if len(watched) else None  # of a handful none is watched
-    notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, steps=steps), loss
-
-
-def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:
-    """The steps that were asked for, one after the other; ``auto`` takes those that help, decided on these known-good items alone."""
-    steps: list[Step] = []
-    for name in how.prepare or ():
-        found = chosen(known_good, how.seed) if name == AUTO else (registry.find("steps", name).learn(known_good),)  # type: ignore[attr-defined]
-        for step in found:
-            known_good = step(known_good)
-        steps += found
-    return tuple(steps)
-
-
-def _lives(asked: Recipe, how: Training) -> Space:
-    """The space that the recipe or else the settings ask for, before it has learned anything."""
-    return space_from({"name": how.space, **(asked.housing if asked.space == how.space else {})})
-
-
-def _last(records: Generator[Record, None, None]) -> Generator[Record, None, Record]:
-    """The same records; returns the last of them."""
-    with closing(records):  # whoever stops listening stops the descent at once, which writes where it stands
-        latest = next(records)
-        yield latest
-        for latest in records:
-            yield latest
-    return latest
-
-
-def _watched(count: int, seed: int) -> np.ndarray:
-    """Which items are only watched, ascending; none of a handful."""
-    return np.sort(noise.order(count, "watched", seed)[: min(count // WATCHED, MOST_WATCHED)].numpy())
+        denoiser, learns = exactly(known_good, lives, how), range(len(digests))
+    else:
+        denoiser, loss, learns = yield from descent.of(lives.encode(known_good), how.network or "", lives)
+    notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how), **descent.notes}
+    return Model(denoiser, kind, lives, seen=frozenset(digests[i] for i in learns), name=name, notes=notes, steps=steps), loss

@@ -65,6 +65,7 @@ class Recipe:
         network: what is learned unless something else is asked for: see ``diffident.Training``.
         housing: settings of the space, for models that are trained for this recipe.
         prepare: what is done to items before they enter the space, by name: see ``diffident.steps``.
+        vary: how known-good items are changed to learn from more of them: see ``diffident.variations``.
 
     Raises:
         InvalidSetting: no readings, two with one name, settings that a statistic lacks, or a walk with fewer noise draws than it needs.
@@ -78,6 +79,7 @@ class Recipe:
     network: str = "unet"
     housing: Mapping[str, Any] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [reading.label for reading in self.readings]
@@ -152,7 +154,14 @@ class Recipe:
     def config(self) -> dict[str, Any]:
         """The recipe as plain data for JSON; :func:`recipe_from` reads it back."""
         plain = {"space": self.space, "combine": self.combine, "source": self.source, "network": self.network}
-        return {"name": self.name, "readings": [r.config() for r in self.readings], **plain, "housing": dict(self.housing), "prepare": list(self.prepare)}
+        return {
+            "name": self.name,
+            "readings": [r.config() for r in self.readings],
+            **plain,
+            "housing": dict(self.housing),
+            "prepare": list(self.prepare),
+            "vary": list(self.vary),
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -164,7 +173,12 @@ class Recipe:
 def recipe_from(config: Mapping[str, Any]) -> Recipe:
     """The recipe that :meth:`Recipe.config` described."""
     readings = tuple(Reading(walk_from(r["walk"]), r["statistic"], _tuples(r["settings"]), r["name"]) for r in config["readings"])
-    later = {"network": config.get("network", "unet"), "housing": _tuples(config.get("housing", {})), "prepare": tuple(config.get("prepare", ()))}
+    later = {
+        "network": config.get("network", "unet"),
+        "housing": _tuples(config.get("housing", {})),
+        "prepare": tuple(config.get("prepare", ())),
+        "vary": tuple(config.get("vary", ())),
+    }
     return Recipe(config["name"], readings, config["space"], config["combine"], config["source"], **later)
 
 
@@ -203,6 +217,7 @@ INSPECTION = _keep(
         space="features",
         combine="places",
         network="positions",
+        vary=("auto",),
         source="a Gaussian per position as in Defard et al. 2021 (PaDiM, 2011.08785), read as the residual of its exact denoiser",
     )
 )

@@ -19,6 +19,7 @@ from .positions import Positions
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
 from .spaces import Space
+from .variations import VARIATIONS
 
 #: Exact denoisers, ready at once: made of the elements of known-good items in a space.
 EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
@@ -30,6 +31,9 @@ EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
 
 #: what can be learned: a network, or one of these
 LEARNED = (*EXACT, *NETWORKS)
+
+#: Features of a network that is trained on the items themselves.
+OWN = "own"
 
 #: The step that stands for those that help.
 AUTO = "auto"
@@ -53,6 +57,10 @@ class Training:
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
         prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
             takes registration if it makes known-good items more alike. None: what the recipe wants.
+        vary: known-good items are learned from once more, changed: ``mirror``, ``upside-down``, ``half-turn``, or ``auto``, which takes
+            what known-good items do not tell from themselves. Exact denoisers only. None: what the recipe wants.
+        features: of which network: ``mobilenet_v2``, ``timm:NAME``, a file of weights (.npz, .safetensors), or ``own``: those of a
+            diffusion network that is first trained on the items themselves. None: what the recipe wants.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
         precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
 
@@ -75,6 +83,8 @@ class Training:
     every: float = 30.0
     precision: str = "auto"
     prepare: tuple[str, ...] | None = None
+    vary: tuple[str, ...] | None = None
+    features: str | None = None
 
     def __post_init__(self) -> None:
         if self.network is not None and self.network not in LEARNED:
@@ -82,26 +92,35 @@ class Training:
         unknown = [name for name in self.prepare or () if name not in (AUTO, *registry.names("steps"))]
         if unknown:
             raise InvalidSetting(f"no step called {unknown[0]!r}; there are: {', '.join((AUTO, *registry.names('steps')))}")
+        strange = [name for name in self.vary or () if name not in (AUTO, *VARIATIONS)]
+        if strange:
+            raise InvalidSetting(f"no variation called {strange[0]!r}; there are: {', '.join((AUTO, *VARIATIONS))}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:
             raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
-        if self.network not in EXACT:
+        if self.network not in EXACT or self.features == OWN:
             self.schedule  # noqa: B018 - refuses settings before the work
 
     def settled(self, asked: Recipe) -> Training:
         """The same with what the recipe wants, where nothing else was asked for."""
         prepare = asked.prepare if self.prepare is None else self.prepare
-        return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare)
+        vary = asked.vary if self.vary is None else self.vary
+        return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare, vary=vary)
 
     @property
     def schedule(self) -> Schedule:
         """How the network descends."""
         return Schedule(self.images_seen, self.batch, self.rate, every=self.every, seed=self.seed, precision=self.precision)
 
-    def shaped(self, shape: Sequence[int]) -> dict[str, Any]:
-        """The settings of a network for items of that shape."""
-        if self.network == "mlp":
+    @property
+    def descends(self) -> bool:
+        """Whether a network is trained."""
+        return self.network not in EXACT or self.features == OWN
+
+    def shaped(self, shape: Sequence[int], network: str) -> dict[str, Any]:
+        """The settings of a network of that kind for items of that shape."""
+        if network == "mlp":
             return {"shape": list(shape), "width": 4 * self.width, "blocks": 3}
         if len(shape) not in (2, 3):
             raise InvalidSetting(f"a U-Net takes items (channels, length) or (channels, height, width); got {tuple(shape)}. Give network='mlp'")

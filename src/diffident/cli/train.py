@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
 @click.argument("items", type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write.")
-@click.option("--recipe", default="reconstruction", show_default=True, help="How items are asked about; see 'diffident list recipes'.")
-@click.option("--network", default="unet", show_default=True, help="What is learned: unet, mlp, or none, which keeps the items and is ready at once.")
+@click.option("--recipe", default=None, help="How items are asked about; see 'diffident list recipes'. Default: inspection; with --network reconstruction.")
+@click.option("--network", default=None, help="What is learned: unet, mlp; or at once positions, patches, pca, none. Default: what the recipe wants.")
 @click.option("--space", default="pixels", show_default=True, help="Where the diffusion lives, unless the recipe says it; see 'diffident list spaces'.")
+@click.option(
+    "--features", default=None, metavar="NAME|FILE", help="Of which network: mobilenet_v2, timm:NAME, a file of weights, or own. Default: the recipe's."
+)
+@click.option("--prepare", multiple=True, help="A step before: photometry, registration, or auto, which takes what helps. May be given again.")
+@click.option("--vary", multiple=True, help="Learn known-good items once more, changed: mirror, upside-down, half-turn, auto or none. Default: the recipe's.")
 @click.option("--images-seen", type=int, default=50_000, show_default=True, help="Items shown to the network in all, each as often as it is shown.")
 @click.option("--width", type=int, default=64, show_default=True, help="Channels of the network on its finest grid, a multiple of 32.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
 @_show.PRECISION
 @click.option(
-    "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
+    "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own, but no more than the space can use."
 )
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
 @click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
@@ -38,9 +43,12 @@ if TYPE_CHECKING:
 def command(
     items: str,
     out: str,
-    recipe: str,
-    network: str,
+    recipe: str | None,
+    network: str | None,
     space: str,
+    features: str | None,
+    prepare: tuple[str, ...],
+    vary: tuple[str, ...],
     images_seen: int,
     width: int,
     batch: int,
@@ -67,17 +75,23 @@ def command(
     wanted = _show.size(size)
 
     from ..folder import writable
-    from ..learning import Training, learn, write
+    from ..learning import learn, write
     from ..optimise import leads
+    from ..settings import Training, suited
     from ..verdict import Policy
 
     policy, how = (
         Policy(flag, abstain),
-        Training(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
+        Training(
+            *(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
+            prepare=prepare or None,
+            vary=(tuple(name for name in vary if name != "none") if vary else None),
+            features=features,
+        ),
     )
     target = writable(out)
     with _show.Interruption() as stop:
-        learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
+        learned = learn(items, suited(recipe, network), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
     if leads():
         _show.left_out(learned.left_out)
