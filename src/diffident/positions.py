@@ -87,6 +87,10 @@ class Positions(StoredDenoiser):
         axes, variances, rest = (torch.stack(of) for of in zip(*parts, strict=True))
         return cls(means, axes.half(), variances, rest)
 
+    def flat(self) -> Positions:
+        """The same axes and next to nothing beside them: told little noise, it answers with the principal components of an item."""
+        return Positions(self.means, self.axes, self.variances, self.rest * 0 + 1e-12)
+
     def __call__(self, x_t: Float[Tensor, "n c *grid"], alpha: Level, sigma: Level) -> Float[Tensor, "n c *grid"]:
         groups, positions, kept, deep = self.axes.shape
         a, s = (per_item(level, x_t)[None, None] for level in (alpha, sigma))  # (1, 1, n, 1)

@@ -230,10 +230,31 @@ MEMORY = _keep(
         space="features",
         combine="highest",
         network="patches",
-        housing={"blocks": (6, 13), "sizes": (256,)},
+        housing={"blocks": (6, 13), "sizes": (256,), "grid": 32, "style": 0.0},
         source="Roth et al. 2022 (PatchCore, 2106.08265)",
     )
 )
+
+#: Mahalanobis' distance of each place to what is usual there.
+MAHALANOBIS = _keep(
+    Recipe(
+        "mahalanobis",
+        (Reading(Clean(grids.exploding([0.1, 1e4])), "mahalanobis"),),
+        space="features",
+        combine="highest",
+        network="positions",
+        housing={"blocks": (6, 13), "sizes": (256,), "grid": 32, "style": 0.0},
+        source="Defard et al. 2021 (PaDiM, 2011.08785)",
+    )
+)
+
+#: The distance to the nearest known-good item, pixel by pixel.
+KNN = _keep(
+    Recipe("knn", (Reading(Clean(grids.exploding([0.001])), "residual"),), combine="ranks", network="none", source="nearest neighbours, Cover and Hart 1967")
+)
+
+#: What the principal components of known-good items leave unexplained.
+PCA = _keep(Recipe("pca", (Reading(Clean(grids.exploding([0.001])), "residual"),), combine="ranks", network="pca", source="Jackson and Mudholkar 1979"))
 
 #: Noise the item half way, walk it back to the data, and compare.
 PARTIAL = _keep(

@@ -90,8 +90,8 @@ class Scorer:
     recipe: Recipe | str
 
     def __post_init__(self) -> None:
-        lives = self.model.space.config()["name"]
-        if self.asked.space and self.asked.space != lives:
+        if self.asked.space and not self.model.space.suits(self.asked.space):
+            lives = self.model.space.config()["name"]
             raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")
 
     @cached_property

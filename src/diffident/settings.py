@@ -26,7 +26,7 @@ EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
     "none": lambda elements, space, seed: Empirical(elements),
     "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
     "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
-    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
+    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0).flat(),
 }
 
 #: what can be learned: a network, or one of these

@@ -61,6 +61,9 @@ class Seen(Space):
         """One band for each input size: the mean over its channels."""
         return torch.stack([part.mean(1) for part in maps.chunk(self.groups, dim=1)], dim=1)
 
+    def suits(self, wanted: str) -> bool:
+        return wanted == "features" or super().suits(wanted)
+
     def kept(self, elements: Float[Tensor, "n *shape"], size: tuple[int, ...]) -> Float[Tensor, "n *shape"]:
         return elements
 
