@@ -14,8 +14,11 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 from ..errors import InvalidSetting
 from . import Space
 
-#: The deviation of a map is taken from so many pictures at most.
+#: What is learned is taken from so many pictures at most.
 SAMPLE = 64
+
+#: Style is taken off where shifts of whole pictures make up at least this share of what varies between known-good ones.
+PICTURE_WIDE = 0.1
 
 
 class Seen(Space):
@@ -26,11 +29,12 @@ class Seen(Space):
     ``f <- (f - a m) / (s + .1)^a``, which evens out light and surface from picture to picture.
 
     Subclasses are frozen dataclasses with fields ``grid`` (places along the side of a square picture), ``style`` (a, from 0 to
-    1) and ``scales`` (one for each map; :meth:`learned` measures them).
+    1; None lets known-good pictures decide, see :func:`picture_wide`) and ``scales`` (one for each map); :meth:`learned`
+    settles what is open.
     """
 
     grid: int
-    style: float
+    style: float | None
     scales: tuple[float, ...]
 
     @abstractmethod
@@ -42,16 +46,18 @@ class Seen(Space):
         shape = like(tuple(items.shape[2:]), self.grid, 1)
         maps = [_gridded(one, shape) for one in self.seen(items)]
         scales = self.scales or (1.0,) * len(maps)
-        return torch.cat([_plain(one / scale, self.style) for one, scale in zip(maps, scales, strict=True)], dim=1)
+        return torch.cat([_plain(one / scale, self.style or 0.0) for one, scale in zip(maps, scales, strict=True)], dim=1)
 
     @torch.no_grad()
     def learned(self, items: Float[Tensor, "n c h w"]) -> Seen:
-        """The space with the deviation of each map, about the mean of each channel, over known-good pictures."""
+        """The space with the deviation of each map, about the mean of each channel, over known-good pictures, and a style."""
         some = items[torch.linspace(0, len(items) - 1, min(len(items), SAMPLE)).round().long()]
         shape = like(tuple(items.shape[2:]), self.grid, 1)
         maps = [_gridded(one, shape) for one in self.seen(some)]
         scales = tuple(max((one - one.mean((0, 2, 3), keepdim=True)).square().mean().sqrt().item(), 1e-6) for one in maps)
-        return replace(self, scales=scales)  # type: ignore[type-var]
+        share = picture_wide(torch.cat([one / scale for one, scale in zip(maps, scales, strict=True)], dim=1))
+        settled = float(share >= PICTURE_WIDE) if self.style is None else self.style
+        return replace(self, scales=scales, style=settled)  # type: ignore[type-var]
 
     def map_back(self, maps: Float[Tensor, "n channels gh gw"], size: tuple[int, ...]) -> Float[Tensor, "n h w"]:
         """The mean over channels, brought to the picture's size bilinearly: no place becomes higher than the highest was."""
@@ -68,9 +74,9 @@ class Seen(Space):
         return elements
 
     def _require(self) -> None:
-        if self.grid < 1 or not 0 <= self.style <= 1:
+        if self.grid < 1 or not 0 <= (self.style or 0.0) <= 1:
             raise InvalidSetting(
-                f"a grid has a place or more a side, and of a picture's style a share from 0 to 1 is taken off; got {self.grid} and {self.style:g}"
+                f"a grid has a place or more a side, and of a picture's style a share from 0 to 1 is taken off; got {self.grid} and {self.style}"
             )
 
 
@@ -79,6 +85,19 @@ def like(shape: tuple[int, ...], side: int, step: int) -> tuple[int, int]:
     height, width = shape
     tall = math.sqrt(height / width)
     return max(step, round(side * tall / step) * step), max(step, round(side / tall / step) * step)
+
+
+def picture_wide(maps: Float[Tensor, "n k y x"]) -> float:
+    """Of what varies between pictures at a place, the share that whole pictures share: 1 where they differ in light alone, near 0 where places differ.
+
+    With d the deviation of a channel at a place from its mean over pictures, ``sum_c mean_n (mean_p d)^2 / sum_c mean_np d^2``.
+
+    >>> light = torch.linspace(-1, 1, 5)[:, None, None, None].expand(5, 1, 4, 4)
+    >>> round(picture_wide(light), 3)
+    1.0
+    """
+    off = maps - maps.mean(0)
+    return (off.mean((2, 3)).square().sum() / off.square().mean((2, 3)).sum().clamp(min=1e-12)).item()
 
 
 def _plain(outputs: Tensor, style: float) -> Tensor:

@@ -49,7 +49,7 @@ class Activations(Seen):
     streams: tuple[str, ...] = ()
     claimed: float = 1.0
     grid: int = 32
-    style: float = 0.5
+    style: float | None = None
     scales: tuple[float, ...] = ()
     weights: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     precision: str = field(default="fp32", compare=False)
@@ -60,7 +60,7 @@ class Activations(Seen):
             raise InvalidSetting(f"the level that is claimed lies above 0; got {self.claimed:g}")
 
     @staticmethod
-    def of(denoiser: Learned, grid: int = 32, style: float = 0.5) -> Activations:
+    def of(denoiser: Learned, grid: int = 32, style: float | None = None) -> Activations:
         """The space of what that denoiser holds."""
         return Activations(denoiser.config(), grid=grid, style=style, weights=denoiser.tensors())
 

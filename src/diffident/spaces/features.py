@@ -34,11 +34,11 @@ class Features(Seen):
 
     Attributes:
         network: of which kind: ``mobilenet_v2`` (bundled), ``squeezenet`` or ``timm:NAME``; other weights go with ``weights``.
-        blocks: whose outputs are taken; empty takes those that are usual: 3, 6, 10 and 13 of MobileNetV2, of others the last of
+        blocks: whose outputs are taken; empty takes those that are usual: 6, 10 and 13 of MobileNetV2, of others the last of
             each stride of 4, 8 and 16 pixels.
         sizes: of the input, in pixels: the side of a square of the same area.
         grid: places along the side of a square picture.
-        style: a in [0, 1], how much of a picture's own style is taken off.
+        style: a in [0, 1], how much of a picture's own style is taken off; None lets known-good pictures decide.
         scales: the deviation of each block at each size; :meth:`learned` measures them.
         digest: sha256 of the weights.
         weights: the numbers of the network; empty takes those that are bundled.
@@ -47,7 +47,7 @@ class Features(Seen):
         InvalidSetting: no blocks or sizes, blocks that the network lacks, a grid below 1, or other weights than ``digest`` says.
 
     >>> Features(sizes=(64,), grid=4).encode(torch.zeros(1, 1, 32, 32)).shape
-    torch.Size([1, 216, 4, 4])
+    torch.Size([1, 192, 4, 4])
 
     Source: Cohen and Hoshen 2020 (SPADE, 2005.02357); Roth et al. 2022 (PatchCore, 2106.08265) for the local average;
     Huang and Belongie 2017 (1703.06868) for mean and deviation of a channel as style.
@@ -55,9 +55,9 @@ class Features(Seen):
 
     network: str = "mobilenet_v2"
     blocks: tuple[int, ...] = ()
-    sizes: tuple[int, ...] = (256,)
-    grid: int = 24
-    style: float = 0.5
+    sizes: tuple[int, ...] = (160, 256, 384)
+    grid: int = 32
+    style: float | None = None
     scales: tuple[float, ...] = ()
     digest: str = ""
     weights: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
@@ -120,7 +120,7 @@ class Features(Seen):
 
 def _usual(net: Frozen, kind: str) -> tuple[int, ...]:
     if kind == "mobilenet_v2":
-        return (3, 6, 10, 13)
+        return (6, 10, 13)
     last = {stride: block for block, (_, stride) in sorted(net.blocks.items())}
     return tuple(last[stride] for stride in (4, 8, 16) if stride in last)
 
