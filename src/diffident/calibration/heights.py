@@ -21,12 +21,17 @@ class Places:
         heights: (m, *grid): how strange each place is, larger is stranger.
         p: (m, *grid): p-value of each place that holds for all places together: a known-good item shows anywhere a place
             with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
-        ceilings: (m, n): the highest place of each reference, beside this item.
+        ceilings: (m, n): the highest place of each reference, beside this item; NaN behind the last where an item has fewer
+            references than another.
     """
 
     heights: np.ndarray
     p: np.ndarray
     ceilings: np.ndarray
+
+    def beside(self, row: int) -> np.ndarray:
+        """The ceilings of one item, (n,), as many as it has references."""
+        return self.ceilings[row][np.isfinite(self.ceilings[row])]
 
 
 class Heights(Strangeness):
