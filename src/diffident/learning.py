@@ -19,11 +19,13 @@ from torch import Tensor
 from . import checkpoint, noise, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
+from .denoiser import StoredDenoiser
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
 from .hardware import precision as settled_precision
+from .kinds import Kinds
 from .modalities import Modality, Opened
 from .model import Model
 from .optimise import Record
@@ -83,6 +85,7 @@ def train(
     every: float = 30.0,
     precision: str = "auto",
     prepare: tuple[str, ...] | None = None,
+    kinds: str = "",
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -99,8 +102,8 @@ def train(
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare: see
-            :class:`Training`.
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare,
+            kinds: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
 
@@ -117,7 +120,8 @@ def train(
     (1, 8, 8)
     """
     asked = suited(recipe, network)
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare).settled(asked)
+    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, kinds)
+    how = how.settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -202,7 +206,7 @@ def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Gen
     optimise.join()
     opened, _, kind = _opened(source, asked, how, progress)
     kind, values = _fitted(kind, opened)
-    return (yield from _model(values, kind, asked, "model", how, None))[0]
+    return (yield from _model(values, kind, asked, "model", how, None, _kinds(opened, how)))[0]
 
 
 def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None) -> Generator[Record, None, Outcome]:
@@ -210,10 +214,10 @@ def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: s
     opened, left_out, kind = _opened(source, asked, how, progress)
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
-    learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
-    _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
-    kind, values = _fitted(kind, [opened[i] for i in learned])
-    model, loss = yield from _model(values, kind, asked, name, how, out)
+    learned, held_out = _parted(opened, how, policy)
+    known_good = [opened[i] for i in learned]
+    kind, values = _fitted(kind, known_good)
+    model, loss = yield from _model(values, kind, asked, name, how, out, _kinds(known_good, how))
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
     return Outcome(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out, loss)
@@ -240,6 +244,8 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
             continue
         if not np.isfinite(one.values).all():
             bad.append((item.name, "not finite: some of its values are NaN or infinite"))
+        elif how.kinds and not item.kind:
+            bad.append((item.name, "of no kind: it lies in no folder, and the first folder says the kind"))
         elif one.digest in first:
             bad.append((item.name, f"a copy of {first[one.digest]}, to the byte: it would count twice"))
         else:
@@ -256,10 +262,29 @@ def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Moda
     return fitted, [one if fitted == kind else fitted.open(item) for item, one in opened]
 
 
-def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> None:
+def _kinds(opened: Sequence[tuple[Item, Opened]], how: Training) -> list[str]:
+    """The kind of each item; none where kinds are not told apart."""
+    return [item.kind for item, _ in opened] if how.kinds else []
+
+
+def _parted(opened: Sequence[tuple[Item, Opened]], how: Training, policy: Policy) -> tuple[list[int], list[int]]:
+    """Which items are learned from and which are held out, each kind parted by content for itself; refused where they are too few."""
+    kinds, learned, held_out = _kinds(opened, how) or [""] * len(opened), list[int](), list[int]()
+    for kind in dict.fromkeys(kinds):
+        rows = [i for i, one in enumerate(kinds) if one == kind]
+        if len(rows) < 2:
+            raise TooFewItems(f"cannot learn and calibrate with 1 readable item of the kind {kind!r}; give at least 38 for Policy(flag=0.05), 198 for 0.01")
+        own, others = split(rows, [opened[i][1].digest for i in rows], how.share, seed=how.seed)
+        _require_enough(policy, len(rows), len(others), how.share, kind)  # before the work, not after it
+        learned += [rows[i] for i in own]
+        held_out += [rows[i] for i in others]
+    return sorted(learned), sorted(held_out)
+
+
+def _require_enough(policy: Policy, count: int, held_out: int, share: float, kind: str) -> None:
     """Refuse, before learning, a policy that the items held out cannot serve, and say how many items it takes in all."""
     try:
-        policy.resolve(held_out)
+        policy.resolve(held_out, kind)
     except TooFewReferences as refusal:
         references = needed(policy.flag or LEVELS[-1])
         enough = 2 * references if references <= AT_LEAST else math.ceil(references / share)
@@ -267,7 +292,7 @@ def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> 
 
 
 def _model(
-    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
+    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None, kinds: Sequence[str]
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
     known_good = torch.from_numpy(np.stack([one.values for one in opened]))
@@ -278,7 +303,7 @@ def _model(
     values = lives.encode(known_good)
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
     if how.network in EXACT:
-        exact = EXACT[how.network](values, lives, how.seed)
+        exact = _exact(values, lives, how, kinds)
         return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, steps=steps), None
     watched = _watched(len(opened), how.seed)
     learns = np.setdiff1d(np.arange(len(opened)), watched)
@@ -291,7 +316,17 @@ def _model(
     notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
     loss = record.held_out if len(watched) else None  # of a handful none is watched
     notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, steps=steps), loss
+    learned = Kinds(sorted(set(kinds)), (record.finished,)) if kinds else record.finished
+    return Model(learned, kind, lives, seen=seen, name=name, notes=notes, steps=steps), loss
+
+
+def _exact(values: Tensor, lives: Space, how: Training, kinds: Sequence[str]) -> StoredDenoiser:
+    """The exact denoiser of these elements, or of each kind of them by itself."""
+    make = EXACT[how.network or ""]
+    if not kinds:
+        return make(values, lives, how.seed)
+    names = sorted(set(kinds))
+    return Kinds(names, [make(values[[i for i, one in enumerate(kinds) if one == name]], lives, how.seed) for name in names])
 
 
 def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:

@@ -34,6 +34,9 @@ LEARNED = (*EXACT, *NETWORKS)
 #: The step that stands for those that help.
 AUTO = "auto"
 
+#: What tells kinds of items apart.
+FOLDER = "folder"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -53,6 +56,8 @@ class Training:
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
         prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
             takes registration if it makes known-good items more alike. None: what the recipe wants.
+        kinds: ``folder`` where the first folder of an item says of what kind of thing it is one, each calibrated by itself, and learned
+            by itself too unless a network learns them all; empty where there are no kinds.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
         precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
 
@@ -75,6 +80,7 @@ class Training:
     every: float = 30.0
     precision: str = "auto"
     prepare: tuple[str, ...] | None = None
+    kinds: str = ""
 
     def __post_init__(self) -> None:
         if self.network is not None and self.network not in LEARNED:
@@ -82,6 +88,8 @@ class Training:
         unknown = [name for name in self.prepare or () if name not in (AUTO, *registry.names("steps"))]
         if unknown:
             raise InvalidSetting(f"no step called {unknown[0]!r}; there are: {', '.join((AUTO, *registry.names('steps')))}")
+        if self.kinds not in ("", FOLDER):
+            raise InvalidSetting(f"kinds are told apart by {FOLDER!r}, the first folder of each item, or not at all; got {self.kinds!r}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:

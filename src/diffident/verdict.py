@@ -213,7 +213,9 @@ class Verdicts(Sequence[Verdict]):
         return replace(self, verdicts=tuple(sorted(judged, key=lambda verdict: (verdict.p, -verdict.score))[:n]))
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a table with the columns ``path, score, p_value, decision, reason, because``, the raw statistics and, where there are kinds, ``kind``; NaN is empty.
+        """Write a table with the columns ``path, score, p_value, decision, reason, because`` and the raw statistics; NaN is empty.
+
+        Where kinds are told apart the last column is ``kind``.
 
         Raises:
             InvalidSetting: the path does not end in .csv.
@@ -281,11 +283,14 @@ def batch_verdicts_of(
     called[batch] = false_discoveries(judged.p[batch], fdr, judged.references, dependence)
     decisions: list[Decision] = ["abstain" if why else "flag" if flag else "accept" for why, flag in zip(whys, called, strict=True)]
     verdicts = tuple(_verdict(scores, judged, i, decision, whys[i], fdr, math.nan) for i, decision in enumerate(decisions))
-    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence), tuple(sorted(set(scores.kinds) - {""})))
+    kinds = tuple(sorted(set(scores.kinds) - {""}))
+    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence, kinds), kinds)
 
 
-def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive") -> str:
-    """What is promised about a batch of m items, in one plain sentence."""
+def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive", kinds: Sequence[str] = ()) -> str:
+    """What is promised about a batch of m items, in one plain sentence; n is the fewest references behind any of them."""
+    if len(kinds) > 1:
+        return f"Of the items flagged in this batch of {m}, of {len(kinds)} kinds, at most {_percent(fdr)} are good on average ({n} references or more a kind)."
     fewest = fewest_discoveries(m, fdr, n, dependence)
     return (
         f"Of the items flagged in this batch of {m}, at most {_percent(fdr)} are good on average ({n} references); "

@@ -123,7 +123,8 @@ class Calibration:
             p[rows] = self.combiner.p_values(known, items, tails)
             evidence[rows] = evidence_p(references.values, scores.values[rows], tails)
         beside = tuple(self.kinds.get(kind, 0) for kind in scores.kinds)
-        whys = tuple("" if kind in self.kinds else f"of no known kind: known are {', '.join(self.kinds)}" for kind in scores.kinds)
+        foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
+        whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
         return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys)
 
     @cached_property
