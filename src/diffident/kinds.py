@@ -88,6 +88,7 @@ class Kinds(StoredDenoiser):
 
     @property
     def _shared(self) -> StoredDenoiser:
-        if len(self.parts) > 1:
+        one, *others = self.parts
+        if others:
             raise UnknownKind(f"this model has a denoiser for each of its kinds, and was asked without one; name it: given(kind), of {', '.join(self.names)}")
-        return self.parts[0]
+        return one

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
 @click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
+@click.option(
+    "--prepare", multiple=True, metavar="NAME", help="What is done to items first: photometry, registration, or auto; may be repeated. Default: the recipe's."
+)
+@_show.KINDS
 @_show.PRECISION
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
@@ -46,6 +50,8 @@ def command(
     batch: int,
     rate: float,
     every: float,
+    prepare: tuple[str, ...],
+    kinds: str | None,
     precision: str,
     size: str | None,
     channels: str | None,
@@ -59,12 +65,15 @@ def command(
     """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
 
     The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
-    read, and copies of others, are left out and named.
+    read, and copies of others, are left out and named. With --kinds folder one model learns parts of several kinds,
+    ITEMS/KIND/*.png, and promises its rate of false alarms for each of them.
 
     Interrupted, by Ctrl-C or a power cut, the same command goes on where it last wrote: checkpoints lie in OUT.training
     until OUT is whole. Under torchrun all processes share the work.
     """
     wanted = _show.size(size)
+
+    from dataclasses import replace
 
     from ..folder import writable
     from ..learning import Training, learn, write
@@ -75,6 +84,7 @@ def command(
         Policy(flag, abstain),
         Training(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
     )
+    how = replace(how, prepare=prepare or None, kinds=kinds or "")
     target = writable(out)
     with _show.Interruption() as stop:
         learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
