@@ -219,6 +219,7 @@ def test_recipes_that_combine_maps_keep_kinds_apart(tmp_path: Path) -> None:
     assert found[0] == found[1] and found[0][-1].decision == "flag"
     where = found[1][-1].where
     assert where is not None and where.mask is not None and where.mask[2:4, 5:7].all()
+    assert {v.decision for _, v in again.judge(items[1:2], maps=True, kind="bolt")} == {"flag"}  # no other kind is there
     assert len({v.references for v in found[0]}) == 1 and again.judge_all(again.scorer(items))[-1] == found[0][-1]
 
 
@@ -236,7 +237,7 @@ def test_a_model_of_kinds_comes_back_from_its_folder(detector: dd.Detector, tmp_
     detector.save(tmp_path / "m")
     again, items = dd.Detector.load(tmp_path / "m"), parts(4, 9)
     assert again.model.kinds == ("bolt", "nut") and again.model.fingerprint == detector.model.fingerprint
-    assert list(again.judge_all(items)) == list(detector.judge_all(items)) and "kinds" in (tmp_path / "m" / CARD).read_text()
+    assert list(again.judge_all(items)) == list(detector.judge_all(items)) and "| kinds | bolt, nut |" in (tmp_path / "m" / CARD).read_text()
     assert detector.model.untrained().kinds == detector.model.kinds
 
 

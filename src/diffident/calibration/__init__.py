@@ -141,7 +141,9 @@ class Calibration:
     def _apart(self, scores: Scores) -> Iterator[tuple[Scores, np.ndarray]]:
         """The references of each kind, and the rows of readable items of that kind."""
         for kind, references in self._by_kind.items():
-            yield references, scores.readable & np.array([one == kind for one in scores.kinds], dtype=bool)
+            rows = scores.readable & np.array([one == kind for one in scores.kinds], dtype=bool)
+            if rows.any():
+                yield references, rows
 
     @property
     def mapped(self) -> bool:

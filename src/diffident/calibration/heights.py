@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Heights(Strangeness):
         found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
         heights = np.array([own for own, _ in found]).reshape(-1, *grid)
         ceilings = np.array([others for _, others in found]).reshape(-1, n)
-        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, -1)).sum(axis=1)
+        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, math.prod(grid))).sum(axis=1)
         return Places(heights, ((1.0 + as_high) / (n + 1)).reshape(heights.shape), ceilings)
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
