@@ -116,7 +116,7 @@ class PlaceByPlace(Heights):
     >>> calm = np.random.default_rng(0).normal(size=(99, 2, 5, 5))
     >>> item = np.zeros((1, 2, 5, 5))
     >>> item[..., 3, 1] = 9.0
-    >>> PlaceByPlace().places(calm, item).heights[0].argmax()
+    >>> int(PlaceByPlace().places(calm, item).heights[0].argmax())
     16
     """
 
