@@ -17,12 +17,12 @@ ROOT = Path(diffident.__file__).parent
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
     {"errors", "registry", "hardware"},
-    {"trajectory", "denoiser", "positions", "patches", "levels", "noise", "networks", "weights"},
+    {"trajectory", "denoiser", "positions", "patches", "kinds", "levels", "noise", "networks", "weights"},
     {"precondition", "steps", "variations", "spaces"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
-    {"data", "modalities", "pipelines", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
+    {"data", "modalities", "pipelines", "folder", "model", "references", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
     {"scorer", "detector", "guard", "learning", "lessons", "assessment", "testing"},
     {"adapters"},
     {"cli", "service", "web", "report"},

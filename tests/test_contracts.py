@@ -12,6 +12,7 @@ from diffident import registry, statistics
 from diffident.data import Item
 from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import ContractBroken, InvalidSetting, UnknownName
+from diffident.kinds import Kinds
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
 from diffident.modalities.row import Row
@@ -43,6 +44,7 @@ def parts() -> dict[str, object]:
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
     drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))
     found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
+    found |= {"denoisers/kinds": Kinds(("round", "square"), (Positions.fitted(drawn),))}
     return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
 
 

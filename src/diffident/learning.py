@@ -21,6 +21,7 @@ from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
+from .kinds import Kinds
 from .lessons import Descent, exactly, lives_in, steps_of
 from .modalities import Modality, Opened
 from .model import Model
@@ -78,6 +79,9 @@ def train(
     every: float = 30.0,
     precision: str = "auto",
     prepare: tuple[str, ...] | None = None,
+    vary: tuple[str, ...] | None = None,
+    features: str | None = None,
+    kinds: str = "",
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -94,8 +98,8 @@ def train(
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare: see
-            :class:`Training`.
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare,
+            vary, features, kinds: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
 
@@ -112,7 +116,10 @@ def train(
     (1, 8, 8)
     """
     asked = suited(recipe, network)
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare).settled(asked)
+    how = Training(
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary, features, kinds
+    )
+    how = how.settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -197,7 +204,7 @@ def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Gen
     optimise.join()
     opened, _, kind = _opened(source, asked, how, progress)
     kind, values = _fitted(kind, opened)
-    return (yield from _model(values, kind, asked, "model", how, None))[0]
+    return (yield from _model(values, kind, asked, "model", how, None, _kinds(opened, how)))[0]
 
 
 def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None) -> Generator[Record, None, Outcome]:
@@ -205,10 +212,10 @@ def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: s
     opened, left_out, kind = _opened(source, asked, how, progress)
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
-    learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
-    _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
-    kind, values = _fitted(kind, [opened[i] for i in learned])
-    model, loss = yield from _model(values, kind, asked, name, how, out)
+    learned, held_out = _parted(opened, how, policy)
+    known_good = [opened[i] for i in learned]
+    kind, values = _fitted(kind, known_good)
+    model, loss = yield from _model(values, kind, asked, name, how, out, _kinds(known_good, how))
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
     return Outcome(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out, loss)
@@ -235,6 +242,8 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
             continue
         if not np.isfinite(one.values).all():
             bad.append((item.name, "not finite: some of its values are NaN or infinite"))
+        elif how.kinds and not item.kind:
+            bad.append((item.name, "of no kind: it lies in no folder, and the first folder says the kind"))
         elif one.digest in first:
             bad.append((item.name, f"a copy of {first[one.digest]}, to the byte: it would count twice"))
         else:
@@ -251,10 +260,29 @@ def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Moda
     return fitted, [one if fitted == kind else fitted.open(item) for item, one in opened]
 
 
-def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> None:
+def _kinds(opened: Sequence[tuple[Item, Opened]], how: Training) -> list[str]:
+    """The kind of each item; none where kinds are not told apart."""
+    return [item.kind for item, _ in opened] if how.kinds else []
+
+
+def _parted(opened: Sequence[tuple[Item, Opened]], how: Training, policy: Policy) -> tuple[list[int], list[int]]:
+    """Which items are learned from and which are held out, each kind parted by content for itself; refused where they are too few."""
+    kinds, learned, held_out = _kinds(opened, how) or [""] * len(opened), list[int](), list[int]()
+    for kind in dict.fromkeys(kinds):
+        rows = [i for i, one in enumerate(kinds) if one == kind]
+        if len(rows) < 2:
+            raise TooFewItems(f"cannot learn and calibrate with 1 readable item of the kind {kind!r}; give at least 38 for Policy(flag=0.05), 198 for 0.01")
+        own, others = split(rows, [opened[i][1].digest for i in rows], how.share, seed=how.seed)
+        _require_enough(policy, len(rows), len(others), how.share, kind)  # before the work, not after it
+        learned += [rows[i] for i in own]
+        held_out += [rows[i] for i in others]
+    return sorted(learned), sorted(held_out)
+
+
+def _require_enough(policy: Policy, count: int, held_out: int, share: float, kind: str) -> None:
     """Refuse, before learning, a policy that the items held out cannot serve, and say how many items it takes in all."""
     try:
-        policy.resolve(held_out)
+        policy.resolve(held_out, kind)
     except TooFewReferences as refusal:
         references = needed(policy.flag or LEVELS[-1])
         enough = 2 * references if references <= AT_LEAST else math.ceil(references / share)
@@ -262,7 +290,7 @@ def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> 
 
 
 def _model(
-    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
+    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None, kinds: Sequence[str]
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
     known_good, digests = torch.from_numpy(np.stack([one.values for one in opened])), tuple(one.digest for one in opened)
@@ -278,8 +306,9 @@ def _model(
         lives = lives_in(asked, how)
     lives = lives.at(how.precision).learned(known_good)
     if how.network in EXACT:
-        denoiser, learns = exactly(known_good, lives, how), range(len(digests))
+        denoiser, learns = exactly(known_good, lives, how, kinds), range(len(digests))
     else:
         denoiser, loss, learns = yield from descent.of(lives.encode(known_good), how.network or "", lives)
+        denoiser = Kinds(sorted(set(kinds)), (denoiser,)) if kinds else denoiser
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how), **descent.notes}
     return Model(denoiser, kind, lives, seen=frozenset(digests[i] for i in learns), name=name, notes=notes, steps=steps), loss

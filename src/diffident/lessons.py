@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from . import noise, optimise, registry
 from .denoiser import StoredDenoiser
 from .errors import InvalidSetting
 from .hardware import precision as settled_precision
+from .kinds import Kinds
 from .model import CHUNK
 from .networks.frozen import TIMM, kind_of
 from .networks.of_timm import Timm
@@ -70,7 +71,15 @@ def _network(features: str) -> tuple[str, dict[str, Tensor] | None]:
     return kind_of(weights), weights
 
 
-def exactly(known_good: Tensor, lives: Space, how: Training) -> StoredDenoiser:
+def exactly(known_good: Tensor, lives: Space, how: Training, kinds: Sequence[str] = ()) -> StoredDenoiser:
+    """The exact denoiser of the items, or of each kind of them by itself."""
+    if not kinds:
+        return _of_one_kind(known_good, lives, how)
+    names = sorted(set(kinds))
+    return Kinds(names, [_of_one_kind(known_good[[i for i, one in enumerate(kinds) if one == name]], lives, how) for name in names])
+
+
+def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoiser:
     """The exact denoiser of the items, and of what they become where nothing tells that from themselves."""
     learn, names = EXACT[how.network or ""], how.vary or ()
     if VARY in names:

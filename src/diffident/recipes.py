@@ -18,7 +18,7 @@ from .errors import InvalidSetting
 from .probes import Cost, Probe
 from .statistics import Statistic
 from .trajectory import Trajectory
-from .verdict import COLUMNS
+from .verdict import COLUMNS, KIND
 from .walks import Clean, Compare, Descend, Encode, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk, walk_from
 
 
@@ -91,7 +91,7 @@ class Recipe:
         blind = [reading.label for reading in self.readings if not reading.of.per_element]
         if combiner(self.combine).reads == "maps" and blind:  # refused here, not after the scoring
             raise InvalidSetting(f"the recipe {self.name!r} combines maps, and {blind[0]!r} has none; combine numbers, with 'gaussian', 'ranks' or 'robust'")
-        taken = sorted(set(labels) & set(COLUMNS))
+        taken = sorted(set(labels) & {*COLUMNS, KIND})
         if taken:
             raise InvalidSetting(f"the recipe {self.name!r} calls a reading {taken[0]!r}, which is a column of every result; name it otherwise")
         for reading in self.readings:

@@ -57,7 +57,7 @@ def ceiling(places: Places, row: int, level: float) -> float:
     >>> ceiling(calm, 0, 0.05)
     94.0
     """
-    known = np.sort(places.ceilings[row])
+    known = np.sort(places.beside(row))
     k = steps(len(known), level)
     return float(known[len(known) - k]) if k else math.inf
 
@@ -74,7 +74,7 @@ def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level:
     """
     top = ceiling(places, row, level)
     mask = np.maximum(fine, blocky) > top
-    return Where(fine, mask, tuple(_regions(mask, np.maximum(fine, blocky), places.ceilings[row], size)))
+    return Where(fine, mask, tuple(_regions(mask, np.maximum(fine, blocky), places.beside(row), size)))
 
 
 def _regions(mask: np.ndarray, heights: np.ndarray, known: np.ndarray, size: Sequence[float]) -> list[Region]:

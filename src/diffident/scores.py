@@ -13,6 +13,9 @@ from .errors import DamagedModel, ForeignScores, NewerFormat, OutputError, Wrong
 
 FORMAT = 1
 
+#: What there is one of for each item.
+ROWS = ("names", "digests", "vitals", "problems", "kinds")
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -30,6 +33,7 @@ class Scores:
         vitals: per item, what was measured before scoring (size, contrast, ...): what detector depth is read from.
         problems: per item, empty or why it could not be read.
         maps: (n, bands, *grid) float32, where each item is strange, for recipes that combine maps; None for others.
+        kinds: per item, what kind of thing it is, (n,); empty where there are none, or where it is of none that the model knows.
     """
 
     names: tuple[str, ...]
@@ -42,16 +46,17 @@ class Scores:
     vitals: tuple[dict[str, float], ...] = ()
     problems: tuple[str, ...] = ()
     maps: np.ndarray | None = None
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64, order="C")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        for name, nothing in (("digests", ""), ("vitals", {}), ("problems", "")):
+        for name, nothing in (("digests", ""), ("vitals", {}), ("problems", ""), ("kinds", "")):
             object.__setattr__(self, name, getattr(self, name) or (nothing,) * len(self.names))
         if self.maps is not None and (self.maps.ndim < 3 or len(self.maps) != len(values)):
             raise WrongShape(f"maps are (items, bands, *grid), one for each row; got {self.maps.shape} for {len(values)} rows")
-        rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
+        rows, columns = {len(getattr(self, name)) for name in ROWS}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
             raise WrongShape(
                 f"scores need one row per item and one column per statistic; values are {values.shape}, "
@@ -73,7 +78,7 @@ class Scores:
         def pick(of: tuple) -> tuple:
             return tuple(of[i] for i in index)
 
-        picked = {name: pick(getattr(self, name)) for name in ("names", "digests", "vitals", "problems")}
+        picked = {name: pick(getattr(self, name)) for name in ROWS}
         return replace(self, values=self.values[index], maps=None if self.maps is None else self.maps[index], **picked)
 
     @staticmethod
@@ -98,7 +103,7 @@ class Scores:
         def chain(of: str) -> tuple:
             return tuple(x for part in parts for x in getattr(part, of))
 
-        rows = {name: chain(name) for name in ("names", "digests", "vitals", "problems")}
+        rows = {name: chain(name) for name in ROWS}
         return replace(parts[0], values=np.concatenate([part.values for part in parts]), maps=np.concatenate(maps) if maps else None, **rows)
 
     def require(self, fingerprint: str, of: str) -> None:
@@ -121,7 +126,7 @@ class Scores:
         """
         from safetensors.numpy import save
 
-        keep = {name: getattr(self, name) for name in ("names", "columns", "tails", "says", "fingerprint", "digests", "vitals", "problems")}
+        keep = {name: getattr(self, name) for name in ("columns", "tails", "says", "fingerprint", *ROWS)}
         try:
             tensors = {"values": self.values} | ({} if self.maps is None else {"maps": np.ascontiguousarray(self.maps)})
             Path(path).write_bytes(save(tensors, {"scores": json.dumps({"format": FORMAT, **keep})}))
@@ -146,7 +151,8 @@ class Scores:
                 if kept["format"] > FORMAT:
                     said = f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}"
                     raise NewerFormat(f"{said}; upgrade with: pip install -U diffident")
-            rows = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
+            kept.setdefault("kinds", ())  # of an earlier version, which knew none
+            rows = {name: tuple(kept[name]) for name in ("columns", "tails", "says", *ROWS)}
             return Scores(values=values, fingerprint=kept["fingerprint"], maps=maps, **rows)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"{path} does not hold readable scores ({type(error).__name__}: {error}); score the items again") from error

@@ -38,6 +38,9 @@ OWN = "own"
 #: The step that stands for those that help.
 AUTO = "auto"
 
+#: What tells kinds of items apart.
+FOLDER = "folder"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -61,6 +64,8 @@ class Training:
             what known-good items do not tell from themselves. Exact denoisers only. None: what the recipe wants.
         features: of which network: ``mobilenet_v2``, ``timm:NAME``, a file of weights (.npz, .safetensors), or ``own``: those of a
             diffusion network that is first trained on the items themselves. None: what the recipe wants.
+        kinds: ``folder`` where the first folder of an item says of what kind of thing it is one, each calibrated by itself, and learned
+            by itself too unless a network learns them all; empty where there are no kinds.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
         precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
 
@@ -85,6 +90,7 @@ class Training:
     prepare: tuple[str, ...] | None = None
     vary: tuple[str, ...] | None = None
     features: str | None = None
+    kinds: str = ""
 
     def __post_init__(self) -> None:
         if self.network is not None and self.network not in LEARNED:
@@ -95,6 +101,8 @@ class Training:
         strange = [name for name in self.vary or () if name not in (AUTO, *VARIATIONS)]
         if strange:
             raise InvalidSetting(f"no variation called {strange[0]!r}; there are: {', '.join((AUTO, *VARIATIONS))}")
+        if self.kinds not in ("", FOLDER):
+            raise InvalidSetting(f"kinds are told apart by {FOLDER!r}, the first folder of each item, or not at all; got {self.kinds!r}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:

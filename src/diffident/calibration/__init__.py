@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -48,13 +50,21 @@ class Judged:
         strangeness: (m,), raw, larger is stranger: for ranking.
         p: (m,), conformal p-value of all statistics together; small is strange.
         evidence: (m, k), p-value of each statistic by itself: which of them speaks.
-        references: how many known-good items stand behind them.
+        references: how many known-good items stand behind them; of several kinds, the fewest behind any of them.
+        beside: behind each item, (m,): the known-good of its own kind. All of them, unless it is said.
+        whys: per item, empty or why nothing can be said of it, (m,).
     """
 
     strangeness: np.ndarray
     p: np.ndarray
     evidence: np.ndarray
     references: int
+    beside: tuple[int, ...] = ()
+    whys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beside", self.beside or (self.references,) * len(self.p))
+        object.__setattr__(self, "whys", self.whys or ("",) * len(self.p))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,11 @@ class Calibration:
     not used to train the model. Then a good item is flagged at level a with probability at most a, averaged over
     calibrations. All items of a run share this one set of references, so a run's own false-alarm rate scatters around
     that average: :func:`false_alarm_bound` says how far. Nothing is promised when the good items themselves change.
+
+    Where references are of several kinds (``Scores.kinds``), an item is judged beside those of its own kind alone, and the
+    promise holds for each kind by itself, however unlike they are: beside all of them together a kind whose numbers run high
+    would be flagged all the time, and one whose numbers run low never. Source: Vovk 2012, Conditional validity of inductive
+    conformal predictors (Mondrian).
 
     Raises:
         TooFewReferences: no references.
@@ -100,13 +115,35 @@ class Calibration:
             ForeignScores: the scores come from another model or recipe than the references.
         """
         scores.require(self.references.fingerprint, "these references")
-        tails, readable = self.references.tails, scores.readable
-        known, items = self._read(self.references), self._read(scores)[readable]
+        tails = self.references.tails
         strangeness, p, evidence = np.full(len(scores), np.nan), np.full(len(scores), np.nan), np.full(scores.values.shape, np.nan)
-        strangeness[readable] = self.combiner.score(known, items, tails)
-        p[readable] = self.combiner.p_values(known, items, tails)
-        evidence[readable] = evidence_p(self.references.values, scores.values[readable], tails)
-        return Judged(strangeness, p, evidence, len(self))
+        for references, rows in self._apart(scores):
+            known, items = self._read(references), self._read(scores)[rows]
+            strangeness[rows] = self.combiner.score(known, items, tails)
+            p[rows] = self.combiner.p_values(known, items, tails)
+            evidence[rows] = evidence_p(references.values, scores.values[rows], tails)
+        beside = tuple(self.kinds.get(kind, 0) for kind in scores.kinds)
+        foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
+        whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
+        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys)
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many references there are of each kind, sorted by name; of one without a name where there are no kinds."""
+        return {kind: self.references.kinds.count(kind) for kind in sorted(set(self.references.kinds))}
+
+    @cached_property
+    def _by_kind(self) -> dict[str, Scores]:
+        if len(self.kinds) == 1:
+            return {kind: self.references for kind in self.kinds}
+        return {kind: self.references.select([one == kind for one in self.references.kinds]) for kind in self.kinds}
+
+    def _apart(self, scores: Scores) -> Iterator[tuple[Scores, np.ndarray]]:
+        """The references of each kind, and the rows of readable items of that kind."""
+        for kind, references in self._by_kind.items():
+            rows = scores.readable & np.array([one == kind for one in scores.kinds], dtype=bool)
+            if rows.any():
+                yield references, rows
 
     @property
     def mapped(self) -> bool:
@@ -126,12 +163,13 @@ class Calibration:
                 "('places' or 'highest'), such as 'inspection'"
             )
         scores.require(self.references.fingerprint, "these references")
-        known, items, readable = self._read(self.references), self._read(scores), scores.readable
-        found = self.combiner.places(known, items[readable])
-        spread = [np.full((len(scores), *of.shape[1:]), np.nan) for of in (found.heights, found.p, found.ceilings)]
-        for whole, of in zip(spread, (found.heights, found.p, found.ceilings), strict=True):
-            whole[readable] = of
-        return Places(*spread)
+        items = self._read(scores)
+        grid, most = items.shape[2:], max(self.kinds.values())
+        heights, p, ceilings = (np.full((len(scores), *shape), np.nan) for shape in (grid, grid, (most,)))
+        for references, rows in self._apart(scores):
+            found = self.combiner.places(self._read(references), items[rows])
+            heights[rows], p[rows], ceilings[rows, : len(references)] = found.heights, found.p, found.ceilings
+        return Places(heights, p, ceilings)
 
     def _read(self, scores: Scores) -> np.ndarray:
         """What of these scores is combined."""

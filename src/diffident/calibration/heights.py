@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +22,17 @@ class Places:
         heights: (m, *grid): how strange each place is, larger is stranger.
         p: (m, *grid): p-value of each place that holds for all places together: a known-good item shows anywhere a place
             with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
-        ceilings: (m, n): the highest place of each reference, beside this item.
+        ceilings: (m, n): the highest place of each reference, beside this item; NaN behind the last where an item has fewer
+            references than another.
     """
 
     heights: np.ndarray
     p: np.ndarray
     ceilings: np.ndarray
+
+    def beside(self, row: int) -> np.ndarray:
+        """The ceilings of one item, (n,), as many as it has references."""
+        return self.ceilings[row][np.isfinite(self.ceilings[row])]
 
 
 class Heights(Strangeness):
@@ -50,7 +56,7 @@ class Heights(Strangeness):
         found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
         heights = np.array([own for own, _ in found]).reshape(-1, *grid)
         ceilings = np.array([others for _, others in found]).reshape(-1, n)
-        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, -1)).sum(axis=1)
+        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, math.prod(grid))).sum(axis=1)
         return Places(heights, ((1.0 + as_high) / (n + 1)).reshape(heights.shape), ceilings)
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +116,7 @@ class PlaceByPlace(Heights):
     >>> calm = np.random.default_rng(0).normal(size=(99, 2, 5, 5))
     >>> item = np.zeros((1, 2, 5, 5))
     >>> item[..., 3, 1] = 9.0
-    >>> PlaceByPlace().places(calm, item).heights[0].argmax()
+    >>> int(PlaceByPlace().places(calm, item).heights[0].argmax())
     16
     """
 

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 @click.option(
     "--features", default=None, metavar="NAME|FILE", help="Of which network: mobilenet_v2, timm:NAME, a file of weights, or own. Default: the recipe's."
 )
-@click.option("--prepare", multiple=True, help="A step before: photometry, registration, or auto, which takes what helps. May be given again.")
 @click.option("--vary", multiple=True, help="Learn known-good items once more, changed: mirror, upside-down, half-turn, auto or none. Default: the recipe's.")
 @click.option("--images-seen", type=int, default=50_000, show_default=True, help="Items shown to the network in all, each as often as it is shown.")
 @click.option("--width", type=int, default=64, show_default=True, help="Channels of the network on its finest grid, a multiple of 32.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
 @click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
+@click.option(
+    "--prepare", multiple=True, metavar="NAME", help="What is done to items first: photometry, registration, or auto; may be repeated. Default: the recipe's."
+)
+@_show.KINDS
 @_show.PRECISION
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own, but no more than the space can use."
@@ -47,13 +50,14 @@ def command(
     network: str | None,
     space: str,
     features: str | None,
-    prepare: tuple[str, ...],
     vary: tuple[str, ...],
     images_seen: int,
     width: int,
     batch: int,
     rate: float,
     every: float,
+    prepare: tuple[str, ...],
+    kinds: str | None,
     precision: str,
     size: str | None,
     channels: str | None,
@@ -67,12 +71,15 @@ def command(
     """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
 
     The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
-    read, and copies of others, are left out and named.
+    read, and copies of others, are left out and named. With --kinds folder one model learns parts of several kinds,
+    ITEMS/KIND/*.png, and promises its rate of false alarms for each of them.
 
     Interrupted, by Ctrl-C or a power cut, the same command goes on where it last wrote: checkpoints lie in OUT.training
     until OUT is whole. Under torchrun all processes share the work.
     """
     wanted = _show.size(size)
+
+    from dataclasses import replace
 
     from ..folder import writable
     from ..learning import learn, write
@@ -80,15 +87,9 @@ def command(
     from ..settings import Training, suited
     from ..verdict import Policy
 
-    policy, how = (
-        Policy(flag, abstain),
-        Training(
-            *(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
-            prepare=prepare or None,
-            vary=(tuple(name for name in vary if name != "none") if vary else None),
-            features=features,
-        ),
-    )
+    sized, varied = int(channels) if channels else None, tuple(name for name in vary if name != "none") if vary else None
+    how = Training(network, wanted, sized, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision)
+    how, policy = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or ""), Policy(flag, abstain)
     target = writable(out)
     with _show.Interruption() as stop:
         learned = learn(items, suited(recipe, network), how, policy, target.name, _show.stoppable(stop), target)

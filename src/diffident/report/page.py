@@ -95,7 +95,7 @@ def report(detector: Detector, source: Any, path: str | Path, policy: Policy | N
     for item, verdict in detector.judge(source, settled, maps=bool(detector.scorer.asked.mapped)):
         album.add(item, verdict)
         verdicts.append(replace(verdict, where=None))
-    judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), settled.promise(len(detector.calibrated)))
+    judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), detector.promise(settled), detector.model.kinds)
     named = str(source) if isinstance(source, str | Path) else f"{len(verdicts)} items"
     write(target, page(findings(detector, judged, album, asked_of(settled), settled.flag or 0.0, named)).encode())
     return judged
@@ -120,7 +120,8 @@ def facts_of(detector: Detector) -> dict[str, str]:
         "recipe": f"{asked.name}: {', '.join(dict.fromkeys(reading.label for reading in asked.readings))}; {asked.cost} per item",
         "source of the recipe": asked.source or "not given",
         "fingerprint of model and recipe": detector.scorer.fingerprint,
-        "references": f"{len(detector.calibrated)} known-good items, not used in training",
+        "references": f"{len(detector.calibrated)} known-good items, not used in training"
+        + (f", of {len(detector.model.kinds)} kinds: {', '.join(detector.model.kinds)}" if detector.model.kinds else ""),
         "made by": f"diffident {version('diffident')}",
     }
 
@@ -214,8 +215,10 @@ def _head(found: Findings, counts: Mapping[str, int], flagged: str) -> str:
 
 
 def _promise(found: Findings) -> str:
-    values = [verdict.p for verdict in found.verdicts if verdict.judged]
-    chart = histogram(values, found.level, found.verdicts[0].references) if values else "<p>No item could be judged, so there are no p-values to draw.</p>"
+    judged = [verdict for verdict in found.verdicts if verdict.judged]
+    chart = "<p>No item could be judged, so there are no p-values to draw.</p>"
+    if judged:
+        chart = histogram([verdict.p for verdict in judged], found.level, min(verdict.references for verdict in judged))
     asked = f'<p>{_text(found.asked)}</p>\n<p class="promise">{_text(found.verdicts.promise)}</p>'
     return f"<section>\n<h2>What was asked, and what is promised</h2>\n{asked}\n<p>{CAUTION}</p>\n{chart}</section>\n"
 
