@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -49,12 +49,18 @@ class Judged:
         p: (m,), conformal p-value of all statistics together; small is strange.
         evidence: (m, k), p-value of each statistic by itself: which of them speaks.
         references: how many known-good items stand behind them.
+        peaks: (m, dimensions), where maps are combined: the place that stands out most, as a share of each side; None elsewhere.
     """
 
     strangeness: np.ndarray
     p: np.ndarray
     evidence: np.ndarray
     references: int
+    peaks: np.ndarray | None = None
+
+    def somewhere(self) -> Judged:
+        """The same without saying where, for items that were turned and moved before their places were compared."""
+        return self if self.peaks is None else replace(self, peaks=self.peaks[:, :0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +112,14 @@ class Calibration:
         strangeness[readable] = self.combiner.score(known, items, tails)
         p[readable] = self.combiner.p_values(known, items, tails)
         evidence[readable] = evidence_p(self.references.values, scores.values[readable], tails)
-        return Judged(strangeness, p, evidence, len(self))
+        return Judged(strangeness, p, evidence, len(self), self._peaks(known, items, readable))
+
+    def _peaks(self, known: np.ndarray, items: np.ndarray, readable: np.ndarray) -> np.ndarray | None:
+        if not isinstance(self.combiner, Heights):
+            return None
+        peaks = np.full((len(readable), known.ndim - 2), np.nan)
+        peaks[readable] = self.combiner.peaks(known, items)
+        return peaks
 
     @property
     def mapped(self) -> bool:
