@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import noise, optimise, registry
 from .denoiser import StoredDenoiser
-from .errors import InvalidSetting
+from .errors import InvalidSetting, TooFewItems
 from .hardware import precision as settled_precision
 from .model import CHUNK
 from .networks.frozen import TIMM, kind_of
@@ -71,7 +71,13 @@ def _network(features: str) -> tuple[str, dict[str, Tensor] | None]:
 
 
 def exactly(known_good: Tensor, lives: Space, how: Training) -> StoredDenoiser:
-    """The exact denoiser of the items, and of what they become where nothing tells that from themselves."""
+    """The exact denoiser of the items, and of what they become where nothing tells that from themselves.
+
+    Raises:
+        TooFewItems: one is no measure of how far items stray.
+    """
+    if len(known_good) < 2 and how.network in ("positions", "pca"):
+        raise TooFewItems("cannot learn what is usual, and how far good items stray from it, from 1 readable item; give two or more, better a hundred")
     learn, names = EXACT[how.network or ""], how.vary or ()
     if VARY in names:
         names = harmless(known_good, lambda known, asked: _strange(learn(lives.encode(known), lives, how.seed), lives.encode(asked)), how.seed)

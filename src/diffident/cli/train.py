@@ -76,7 +76,6 @@ def command(
 
     from ..folder import writable
     from ..learning import learn, write
-    from ..optimise import leads
     from ..settings import Training, suited
     from ..verdict import Policy
 
@@ -84,22 +83,23 @@ def command(
         Policy(flag, abstain),
         Training(
             *(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
-            prepare=prepare or None,
-            vary=(tuple(name for name in vary if name != "none") if vary else None),
-            features=features,
+            *(prepare or None, tuple(name for name in vary if name != "none") if vary else None, features),
         ),
     )
     target = writable(out)
     with _show.Interruption() as stop:
         learned = learn(items, suited(recipe, network), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
-    if leads():
-        _show.left_out(learned.left_out)
-        _tell(learned, out, as_json)
+    _tell(learned, out, as_json)
 
 
 def _tell(learned: Outcome, out: str, as_json: bool) -> None:
-    """What was learned and what is promised, for people or machines."""
+    """What was learned and what is promised, for people or machines; of several processes the first one tells."""
+    from ..optimise import leads
+
+    if not leads():
+        return
+    _show.left_out(learned.left_out)
     detector, loss = learned.detector, learned.held_out_loss
     facts = {"trained": len(detector.model.seen), "held_out_loss": loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [
