@@ -99,7 +99,7 @@ def test_axes_in_half_precision_move_an_answer_by_a_thousandth_at_most() -> None
 def _exact_axes(items: torch.Tensor, rank: int) -> torch.Tensor:
     off = (items - items.double().mean(0).float()).permute(2, 0, 1)
     covariances = off.transpose(1, 2) @ off / len(items)
-    values, vectors = torch.linalg.eigh(0.9 * covariances + 0.1 * covariances.mean(0))
+    _, vectors = torch.linalg.eigh(0.9 * covariances + 0.1 * covariances.mean(0))
     return vectors.flip(2).transpose(1, 2)[None, :, :rank].contiguous()
 
 
