@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import store
-from .calibration import Calibration
+from .calibration import Calibration, Judged
 from .calibration.combiners import combiner
 from .calibration.depth import Depth
 from .data import Item, Items
@@ -234,7 +234,11 @@ class Detector:
         Raises:
             ForeignScores: another model or recipe made them; and what :meth:`judge` raises.
         """
-        return verdicts_of(scores, self.calibrated.judge(scores), self.settled(policy), self.depth, self.seen)
+        return verdicts_of(scores, self._judged(scores), self.settled(policy), self.depth, self.seen)
+
+    def _judged(self, scores: Scores) -> Judged:
+        judged = self.calibrated.judge(scores)
+        return judged.somewhere() if any(step.moves for step in self.model.steps) else judged
 
     def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None, kind: str = "") -> Verdicts:
         """All items at once. With ``fdr``, of the items flagged at most that share is good on average (Benjamini-Hochberg).
@@ -251,7 +255,7 @@ class Detector:
             raise InvalidSetting(f"scores say of what kind each item is, so that {kind!r} cannot be said of all of them; leave it out")
         calibration = self.calibrated
         scores = source if isinstance(source, Scores) else self.scorer(self.opened(source, kind))
-        judged = calibration.judge(scores)
+        judged = self._judged(scores)
         if fdr is not None:
             return replace(batch_verdicts_of(scores, judged, fdr, self.depth, self.seen), kinds=self.model.kinds)
         settled = self.settled(policy)

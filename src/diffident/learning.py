@@ -98,8 +98,8 @@ def train(
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare,
-            vary, features, kinds: see :class:`Training`.
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary,
+            features, kinds: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
 
@@ -116,10 +116,8 @@ def train(
     (1, 8, 8)
     """
     asked = suited(recipe, network)
-    how = Training(
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary, features, kinds
-    )
-    how = how.settled(asked)
+    given = (network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary, features)
+    how = Training(*given, kinds).settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -229,8 +227,8 @@ def place_of(out: Path) -> checkpoint.Place:
 def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
     known: type[Modality] = registry.find("modalities", how.modality)  # type: ignore[assignment]
-    if how.network == "unet" and not known.gridded:
-        raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
+    if not known.gridded:
+        _require_no_neighbours(how)
     items = known.items(source)
     kind = known.learn(items, how.size, how.channels, lives_in(asked, how).roomy)
     good, bad, first = [], [], {}
@@ -252,6 +250,19 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
+
+
+def _require_no_neighbours(how: Training) -> None:
+    """Refuse what looks at neighbours for items whose elements have none."""
+    seeing = {
+        "a U-Net": how.network == "unet",
+        f"the space {how.space!r}": how.space == "features",
+        "features": how.features is not None,
+        "preparing": bool(how.prepare),
+        "varying": bool(how.vary),
+    }
+    if asked := next((name for name, wanted in seeing.items() if wanted), None):
+        raise InvalidSetting(f"{asked} looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
 
 
 def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Modality, list[Opened]]:

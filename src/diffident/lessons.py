@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import noise, optimise, registry
 from .denoiser import StoredDenoiser
-from .errors import InvalidSetting
+from .errors import InvalidSetting, TooFewItems
 from .hardware import precision as settled_precision
 from .kinds import Kinds
 from .model import CHUNK
@@ -72,7 +72,11 @@ def _network(features: str) -> tuple[str, dict[str, Tensor] | None]:
 
 
 def exactly(known_good: Tensor, lives: Space, how: Training, kinds: Sequence[str] = ()) -> StoredDenoiser:
-    """The exact denoiser of the items, or of each kind of them by itself."""
+    """The exact denoiser of the items, or of each kind of them by itself.
+
+    Raises:
+        TooFewItems: one is no measure of how far items stray.
+    """
     if not kinds:
         return _of_one_kind(known_good, lives, how)
     names = sorted(set(kinds))
@@ -81,6 +85,8 @@ def exactly(known_good: Tensor, lives: Space, how: Training, kinds: Sequence[str
 
 def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoiser:
     """The exact denoiser of the items, and of what they become where nothing tells that from themselves."""
+    if len(known_good) < 2 and how.network in ("positions", "pca"):
+        raise TooFewItems("cannot learn what is usual, and how far good items stray from it, from 1 readable item; give two or more, better a hundred")
     learn, names = EXACT[how.network or ""], how.vary or ()
     if VARY in names:
         names = harmless(known_good, lambda known, asked: _strange(learn(lives.encode(known), lives, how.seed), lives.encode(asked)), how.seed)

@@ -209,7 +209,7 @@ RECONSTRUCTION = _keep(
     )
 )
 
-#: Ask at each place of what a frozen network sees, at three sizes, how far the item lies from what is usual there; calibrated place by place.
+#: Ask at each place of what a frozen network sees how far the item lies from what is usual there; calibrated place by place.
 INSPECTION = _keep(
     Recipe(
         "inspection",

@@ -26,7 +26,7 @@ EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
     "none": lambda elements, space, seed: Empirical(elements),
     "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
     "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
-    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0).flat(),
+    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0.0).flat(),
 }
 
 #: what can be learned: a network, or one of these
@@ -111,10 +111,17 @@ class Training:
             self.schedule  # noqa: B018 - refuses settings before the work
 
     def settled(self, asked: Recipe) -> Training:
-        """The same with what the recipe wants, where nothing else was asked for."""
+        """The same with what the recipe wants, where nothing else was asked for.
+
+        Raises:
+            InvalidSetting: variations for a network, which is trained on the items alone.
+        """
         prepare = asked.prepare if self.prepare is None else self.prepare
         vary = asked.vary if self.vary is None else self.vary
-        return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare, vary=vary)
+        network = self.network or asked.network
+        if self.vary and network not in EXACT:
+            raise InvalidSetting(f"vary={self.vary} is for what is known at once ({', '.join(EXACT)}), and {network!r} is trained; leave it out")
+        return replace(self, network=network, space=asked.space or self.space, prepare=prepare, vary=vary)
 
     @property
     def schedule(self) -> Schedule:

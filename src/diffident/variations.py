@@ -32,6 +32,7 @@ def varied(items: Float[Tensor, "n c h w"], name: str) -> Float[Tensor, "n c h w
     Raises:
         InvalidSetting: no such variation.
 
+    >>> import torch
     >>> varied(torch.arange(4.0).reshape(1, 1, 2, 2), "half-turn").flatten().tolist()
     [3.0, 2.0, 1.0, 0.0]
     """
@@ -56,6 +57,7 @@ def harmless(items: Float[Tensor, "n c h w"], strange: Strange, seed: int = 0) -
 
     A texture may be mirrored, a screw may not: its thread would run the other way.
 
+    >>> import torch
     >>> stripes = torch.linspace(-1, 1, 8).expand(20, 1, 8, 8) + 0.1 * torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> harmless(stripes, lambda known, asked: (asked - known.mean(0)).square().flatten(1).mean(1))
     ('upside-down',)

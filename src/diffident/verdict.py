@@ -312,13 +312,20 @@ def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: st
     p = float(judged.p[i])
     evidence = {column: float(x) for column, x in zip(scores.columns, judged.evidence[i], strict=True)}
     reason = why or (f"between the levels: p = {p:.3g} is above {level:g}" if decision == "abstain" else "")
-    says = scores.says[int(np.argmin(judged.evidence[i]))] if not why and scores.says else ""
-    references, kind = judged.beside[i], scores.kinds[i]
-    because = why or _sentence(decision, p, references, says, kind)
+    says, kind = "" if why else _says(scores, judged, i), scores.kinds[i]
+    because = why or _sentence(decision, p, judged.beside[i], says, kind)
     decision = "unreadable" if scores.problems[i] else decision
     raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
     strangeness = float(judged.strangeness[i])
-    return Verdict(scores.names[i], decision, p, strangeness, evidence, raw, references, level, bound, reason, because, not why, kind=kind)
+    return Verdict(scores.names[i], decision, p, strangeness, evidence, raw, judged.beside[i], level, bound, reason, because, not why, kind=kind)
+
+
+def _says(scores: Scores, judged: Judged, i: int) -> str:
+    """What sets the item apart: the place that stands out where places were compared, else the statistic that speaks loudest."""
+    if judged.peaks is not None:
+        at = [f"{100 * share:.0f} %" for share in judged.peaks[i]]
+        return f"stands out most {at[1]} from the left and {at[0]} from the top" if len(at) == 2 else "has a place that stands out"
+    return scores.says[int(np.argmin(judged.evidence[i]))] if scores.says else ""
 
 
 def _sentence(decision: Decision, p: float, n: int, says: str, kind: str) -> str:

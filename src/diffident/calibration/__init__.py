@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,7 @@ class Judged:
         references: how many known-good items stand behind them; of several kinds, the fewest behind any of them.
         beside: behind each item, (m,): the known-good of its own kind. All of them, unless it is said.
         whys: per item, empty or why nothing can be said of it, (m,).
+        peaks: (m, dimensions), where maps are combined: the place that stands out most, as a share of each side; None elsewhere.
     """
 
     strangeness: np.ndarray
@@ -61,10 +62,15 @@ class Judged:
     references: int
     beside: tuple[int, ...] = ()
     whys: tuple[str, ...] = ()
+    peaks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beside", self.beside or (self.references,) * len(self.p))
         object.__setattr__(self, "whys", self.whys or ("",) * len(self.p))
+
+    def somewhere(self) -> Judged:
+        """The same without saying where, for items that were turned and moved before their places were compared."""
+        return self if self.peaks is None else replace(self, peaks=self.peaks[:, :0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +123,18 @@ class Calibration:
         scores.require(self.references.fingerprint, "these references")
         tails = self.references.tails
         strangeness, p, evidence = np.full(len(scores), np.nan), np.full(len(scores), np.nan), np.full(scores.values.shape, np.nan)
+        peaks = np.full((len(scores), self.references.maps.ndim - 2), np.nan) if self.mapped and self.references.maps is not None else None
         for references, rows in self._apart(scores):
             known, items = self._read(references), self._read(scores)[rows]
             strangeness[rows] = self.combiner.score(known, items, tails)
             p[rows] = self.combiner.p_values(known, items, tails)
             evidence[rows] = evidence_p(references.values, scores.values[rows], tails)
+            if peaks is not None and isinstance(self.combiner, Heights):
+                peaks[rows] = self.combiner.peaks(known, items)
         beside = tuple(self.kinds.get(kind, 0) for kind in scores.kinds)
         foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
         whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
-        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys)
+        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys, peaks)
 
     @cached_property
     def kinds(self) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,10 +53,22 @@ class Heights(Strangeness):
         references, items = self.checked(references, items, ())
         grid, n = references.shape[2:], len(references)
         found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
-        heights = np.array([own for own, _ in found]).reshape(-1, *grid)
-        ceilings = np.array([others for _, others in found]).reshape(-1, n)
-        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, math.prod(grid))).sum(axis=1)
-        return Places(heights, ((1.0 + as_high) / (n + 1)).reshape(heights.shape), ceilings)
+        heights, ceilings = np.empty((len(items), *grid)), np.empty((len(items), n))
+        for i, (own, others) in enumerate(found):
+            heights[i], ceilings[i] = own, others
+        p = np.array([_p(own, others) for own, others in zip(heights, ceilings, strict=True)]).reshape(heights.shape)
+        return Places(heights, p, ceilings)
+
+    def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Where the highest place of each item lies: the middle of the place as a share of each side of the grid, (m, dimensions).
+
+        Raises:
+            TooFewReferences, WrongShape: as :meth:`places`.
+        """
+        references, items = self.checked(references, items, ())
+        grid = references.shape[2:]
+        found = [np.unravel_index(own.argmax(), grid) for own, _ in self._raised(references, items)]
+        return (np.array(found, dtype=np.float64).reshape(-1, len(grid)) + 0.5) / grid
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         references, items = np.asarray(references, dtype=np.float64), np.asarray(items, dtype=np.float64)
@@ -137,12 +148,13 @@ class PlaceByPlace(Heights):
         return np.array([_added(((item - centre) / unit)[None])[0].max() for item in items])
 
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n, middle = len(references), references.mean(axis=0)
-        off, spread = references - middle, references.var(axis=0)
-        for item in items:  # one more row moves mean and variance by rank one
+        n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
+        usual = _smoothed(middle)
+        off = references - usual
+        for item in items:  # one more row moves mean and variance by rank one, and smoothing is linear
             away = item - middle
-            centre, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
-            yield _added(((away - centre) / unit)[None])[0], _added(off / unit) - _added((centre / unit)[None])
+            moved, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
+            yield _added(((item - usual - moved) / unit)[None])[0], _added(off / unit) - _added((moved / unit)[None])
 
     def _fit(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each band and place, smoothed, (bands, *grid)."""
@@ -174,6 +186,12 @@ def _three(maps: np.ndarray, axis: int) -> np.ndarray:
         total[..., to] += maps[..., of]
         count[to] += 1
     return np.moveaxis(total / count, -1, axis)
+
+
+def _p(heights: np.ndarray, ceilings: np.ndarray) -> np.ndarray:
+    """Of each place, by how many references rise as high anywhere."""
+    as_high = (ceilings >= _nearly(heights).reshape(-1, 1)).sum(axis=1)
+    return ((1.0 + as_high) / (len(ceilings) + 1)).reshape(heights.shape)
 
 
 def _nearly(heights: np.ndarray) -> np.ndarray:

@@ -83,7 +83,6 @@ def command(
 
     from ..folder import writable
     from ..learning import learn, write
-    from ..optimise import leads
     from ..settings import Training, suited
     from ..verdict import Policy
 
@@ -94,13 +93,16 @@ def command(
     with _show.Interruption() as stop:
         learned = learn(items, suited(recipe, network), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
-    if leads():
-        _show.left_out(learned.left_out)
-        _tell(learned, out, as_json)
+    _tell(learned, out, as_json)
 
 
 def _tell(learned: Outcome, out: str, as_json: bool) -> None:
-    """What was learned and what is promised, for people or machines."""
+    """What was learned and what is promised, for people or machines; of several processes the first one tells."""
+    from ..optimise import leads
+
+    if not leads():
+        return
+    _show.left_out(learned.left_out)
     detector, loss = learned.detector, learned.held_out_loss
     facts = {"trained": len(detector.model.seen), "held_out_loss": loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [

@@ -12,7 +12,7 @@ from ..regions import Where
 from ..scorer import Examined
 from ..verdict import Verdict
 from .colours import Scale, scale_from, scale_of
-from .pictures import FAINT, Picture, legend, overlaid, shown, sized
+from .pictures import FAINT, Picture, caption, legend, located, shown, sized
 from .sheet import below, beside, captioned, framed, words
 from .strip import strip
 
@@ -78,7 +78,7 @@ def _sheet(detector: Detector, examined: Examined, where: Where | None, verdict:
     first = shown(detector.model.modality, examined.opened.values)
     pictures = [captioned(sized(first, SIDE), "the item")]
     if scale is not None and where is not None:
-        pictures.append(captioned(sized(overlaid(first, where.map, scale), SIDE), "where it is strange"))
+        pictures.append(captioned(located(first, where, scale, SIDE), caption(where)))
     if like is not None:
         pictures.append(captioned(sized(shown(detector.model.modality, like), SIDE), f"nearest known-good: {known}"))
     told = [words(name, WIDTH, 20), *([words(str(verdict), WIDTH), words(verdict.because, WIDTH)] if verdict else [words(NO_P, WIDTH)])]

@@ -24,7 +24,7 @@ from ..verdict import Policy, Verdict, Verdicts
 from .album import Album, Shown
 from .charts import histogram
 from .colours import Scale, scale_of
-from .pictures import Picture, data_uri, legend, overlaid, shown, sized
+from .pictures import SMALL, Picture, caption, data_uri, legend, located, shown, sized
 
 #: Decisions in the order in which they want attention, with the word for many of them.
 DECISIONS = {"flag": "flagged", "abstain": "abstained from", "unreadable": "unreadable", "accept": "accepted"}
@@ -35,9 +35,6 @@ META = ('charset="utf-8"', 'name="viewport" content="width=device-width, initial
 
 #: Pictures longer than this are reduced; the table of items is folded up if it is longer.
 SIDE, LONG = 256, 60
-
-#: Pictures up to this are shown pixel by pixel; larger ones are smoothed, or thin marks would fall between the screen's pixels.
-SMALL = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +257,8 @@ def _pictures(one: Shown, found: Findings) -> str:
         return "<p>It could not be read again when this page was written; its verdict stands.</p>"
     plain = shown(found.modality, one.values)
     drawn = [_figure(plain, f"The item {name}", "the item")]
-    if one.map is not None and found.scale is not None:
-        drawn.append(_figure(overlaid(plain, one.map, found.scale), f"The item {name}, coloured where it is strange", "where it is strange"))
+    if one.where is not None and found.scale is not None:
+        drawn.append(_figure(located(plain, one.where, found.scale, SIDE), f"The item {name}, coloured where it is strange", caption(one.where)))
     if one.nearest is not None:
         known, values = one.nearest
         drawn.append(_figure(shown(found.modality, values), f"The most similar known-good item, {known}", f"nearest known-good: {known}"))
