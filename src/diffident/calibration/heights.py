@@ -48,10 +48,9 @@ class Heights(Strangeness):
         references, items = self.checked(references, items, ())
         grid, n = references.shape[2:], len(references)
         found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
-        heights, ceilings = np.empty((len(items), *grid)), np.empty((len(items), n))
+        heights, p, ceilings = np.empty((len(items), *grid)), np.empty((len(items), *grid)), np.empty((len(items), n))
         for i, (own, others) in enumerate(found):
-            heights[i], ceilings[i] = own, others
-        p = np.array([_p(own, others) for own, others in zip(heights, ceilings, strict=True)]).reshape(heights.shape)
+            heights[i], p[i], ceilings[i] = own, _p(own, others), others
         return Places(heights, p, ceilings)
 
     def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
