@@ -11,6 +11,7 @@ from diffident.calibration import Calibration, Heights, Highest, PlaceByPlace, c
 from diffident.errors import InvalidSetting, NotPerElement, TooFewReferences, WrongShape
 from diffident.regions import ceiling, where
 from diffident.scores import Scores
+from diffident.verdict import Policy, verdicts_of
 
 KINDS = (Highest(), PlaceByPlace(), PlaceByPlace(share=0.0, power=1.0), PlaceByPlace(share=1.0))
 
@@ -174,6 +175,16 @@ def test_a_calibration_says_where_only_if_it_compares_places(rng: np.random.Gene
         numbers.places(asked)
     with pytest.raises(WrongShape, match="these scores hold none"):
         mapped.judge(scores(np.array([[0.0]]), None))
+
+
+def test_the_sentence_names_the_place_unless_items_were_moved_before(rng: np.random.Generator) -> None:
+    known, item = maps(rng, 30, (4, 10)), maps(rng, 1, (4, 10))
+    item[0, :, 3, 0] += 500.0
+    mapped, asked = Calibration(scores(rng.normal(size=(30, 1)), known), PlaceByPlace()), scores(np.array([[0.0]]), item)
+    judged = mapped.judge(asked)
+    said = [next(verdicts_of(asked, one, Policy(0.05))).because for one in (judged, judged.somewhere())]
+    assert said[0] == "stranger than 30 of 30 references: it stands out most 5 % from the left and 88 % from the top"
+    assert said[1] == "stranger than 30 of 30 references: it has a place that stands out"
 
 
 def test_nothing_is_marked_where_no_place_may_be_whatever_was_rounded_on_the_way(rng: np.random.Generator) -> None:

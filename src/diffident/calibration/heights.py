@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -52,11 +53,10 @@ class Heights(Strangeness):
         """
         references, items = self.checked(references, items, ())
         grid, n = references.shape[2:], len(references)
-        found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
-        heights, ceilings = np.empty((len(items), *grid)), np.empty((len(items), n))
+        found = ((own, others().reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items))
+        heights, p, ceilings = np.empty((len(items), *grid)), np.empty((len(items), *grid)), np.empty((len(items), n))
         for i, (own, others) in enumerate(found):
-            heights[i], ceilings[i] = own, others
-        p = np.array([_p(own, others) for own, others in zip(heights, ceilings, strict=True)]).reshape(heights.shape)
+            heights[i], p[i], ceilings[i] = own, _p(own, others), others
         return Places(heights, p, ceilings)
 
     def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -82,11 +82,11 @@ class Heights(Strangeness):
 
     def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for own, others in self._raised(references, items):
-            yield own.max()[None], others.reshape(1, len(references), -1).max(axis=2)
+            yield own.max()[None], others().reshape(1, len(references), -1).max(axis=2)
 
     @abstractmethod
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each item its heights (*grid) and those of all references (n, *grid), from one fit to all n + 1."""
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+        """For each item its heights (*grid) and, once asked for, those of all references (n, *grid), from one fit to all n + 1."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Highest(Heights):
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
         return _added(items).reshape(len(items), -1).max(axis=1)
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        others = _added(references)
-        return ((own, others) for own in _added(items))
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+        known = _added(references)
+        return ((own, lambda: known) for own in _added(items))
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,14 @@ class PlaceByPlace(Heights):
         centre, unit = self._fit(references.mean(axis=0), references.var(axis=0))
         return np.array([_added(((item - centre) / unit)[None])[0].max() for item in items])
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
         usual = _smoothed(middle)
         off = references - usual
         for item in items:  # one more row moves mean and variance by rank one, and smoothing is linear
             away = item - middle
             moved, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
-            yield _added(((item - usual - moved) / unit)[None])[0], _added(off / unit) - _added((moved / unit)[None])
+            yield _added(((item - usual - moved) / unit)[None])[0], partial(_beside, off, moved, unit)
 
     def _fit(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each band and place, smoothed, (bands, *grid)."""
@@ -162,6 +162,10 @@ class PlaceByPlace(Heights):
         overall = variance.reshape(len(variance), -1).mean(axis=1).reshape(-1, *[1] * (variance.ndim - 1))
         unit = np.sqrt((1 - self.share) * smooth + self.share * overall)
         return _smoothed(mean), np.maximum(unit, 1e-12)
+
+
+def _beside(off: np.ndarray, moved: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    return _added(off / unit) - _added((moved / unit)[None])
 
 
 def _added(maps: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from ..verdict import Policy, Verdict, Verdicts
 from .album import Album, Shown
 from .charts import histogram
 from .colours import Scale, scale_of
-from .pictures import SMALL, Picture, caption, data_uri, legend, located, shown, sized
+from .pictures import SMALL, Picture, caption, data_uri, legend, located, marking, shown, sized
 
 #: Decisions in the order in which they want attention, with the word for many of them.
 DECISIONS = {"flag": "flagged", "abstain": "abstained from", "unreadable": "unreadable", "accept": "accepted"}
@@ -233,8 +233,9 @@ def _legend(found: Findings) -> str:
         return "<p>This recipe reads one number per item and cannot say where an item is strange, so no maps are shown.</p>\n"
     scale = found.scale
     picture = f'<img alt="Colours from magenta (least) to light yellow (most)" src="{data_uri(legend(scale))}" width="256" height="12">'
+    said = next((marking(one.where) for one in found.strangest if one.where is not None), "")
     ends = f"<div><span>{_number(scale.low)}</span><span>{_number(scale.high)} and more</span></div>"
-    return f'<figure class="legend">{picture}{ends}<figcaption>{_text(scale.says)}</figcaption></figure>\n'
+    return f'<figure class="legend">{picture}{ends}<figcaption>{_text(scale.says + said)}</figcaption></figure>\n'
 
 
 def _card(rank: int, one: Shown, found: Findings) -> str:

@@ -54,6 +54,13 @@ def caption(where: Where) -> str:
     return "where it is strange; " + (f"{count} {'place is' if count == 1 else 'places are'} marked" if count else "no place is marked")
 
 
+def marking(where: Where) -> str:
+    """What an outline promises; nothing where there is none to be had."""
+    if where.mask is None:
+        return ""
+    return f" Outlined is what is marked at p <= {where.level:g}: of good items at most {100 * where.level:.3g} % have anything marked, on average."
+
+
 def outlined(picture: Picture, mask: np.ndarray) -> Picture:
     """A picture with lines around the marked parts (h, w) of it."""
     marked = np.asarray(PIL.Image.fromarray(mask).resize(picture.size, PIL.Image.Resampling.NEAREST))
