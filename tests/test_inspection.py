@@ -21,7 +21,7 @@ from diffident.regions import Region
 from diffident.report import explain
 from diffident.testing.of_steps import arrows
 
-SMALL = {"inspection": {"sizes": (64,), "grid": 8}, "memory": {"sizes": (64,), "grid": 8, "blocks": (6, 13)}}
+SMALL = {"inspection": {"sizes": (64,), "grid": 8}, "memory": {"sizes": (64,), "grid": 8, "blocks": (6, 13), "style": 0.0}}
 HEIGHT, WIDTH = 64, 48
 
 

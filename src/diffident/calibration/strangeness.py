@@ -117,7 +117,7 @@ class Gaussian(Strangeness):
 
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
         rows, away, still = _standardised(references, items)
-        away = np.clip(np.where(still, away * 1e9, away), -FAR, FAR)  # references never moved here: any move is far
+        away = np.clip(np.where(still, away * 1e9, away), -1e-5 * FAR, 1e-5 * FAR)  # references never moved here: any move is far; whitening is 1e4 at most
         moments = rows.T @ rows / len(rows)
         whiten = self._whitening(np.where(np.eye(len(moments), dtype=bool), 1.0, moments)[None], len(rows))
         return _squared(whiten, away)
