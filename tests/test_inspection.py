@@ -137,11 +137,16 @@ def test_the_command_line_inspects_a_folder_by_default(tmp_path: Path, capsys: p
 
     assert run("train", tmp_path / "good", "-o", tmp_path / "m") == 0
     told = ("score", tmp_path / "m", tmp_path / "new", "-o", tmp_path / "s.csv", "--maps", tmp_path / "maps", "--report", tmp_path / "page.html")
+    told += ("--regions", tmp_path / "r.csv")
     assert run(*told, "--strangest", 6) == 0
     with (tmp_path / "s.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     flagged = [row["path"] for row in rows if row["decision"] == "flag"]
     assert len([path for path in flagged if path.startswith("bad")]) >= 4 and len([path for path in flagged if not path.startswith("bad")]) <= 2
+    with (tmp_path / "r.csv").open(newline="") as file:
+        boxes = list(csv.DictReader(file))
+    assert {row["path"] for row in boxes} == set(flagged) and all(float(row["left"]) < float(row["right"]) <= WIDTH for row in boxes)
+    assert run("score", tmp_path / "m", tmp_path / "new", "--regions", tmp_path / "none" / "r.csv") == 1
     assert len(list((tmp_path / "maps").glob("*.png"))) == len(rows) == 12
     page = (tmp_path / "page.html").read_text()
     assert "where it is strange; 1 place is marked" in page and "It stands out most" not in page and "it stands out most" in page

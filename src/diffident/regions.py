@@ -31,6 +31,15 @@ class Region:
     height: float
     p: float
 
+    def row(self, path: str) -> dict[str, str | float]:
+        """As a row of a file of regions, see :data:`COLUMNS`."""
+        numbers = (self.left, self.top, self.right, self.bottom, self.share, self.height, self.p)
+        return {"path": path, **dict(zip(COLUMNS[1:], numbers, strict=True))}
+
+
+#: Of a file of regions.
+COLUMNS = ("path", "left", "top", "right", "bottom", "share", "height", "p_value")
+
 
 @dataclass(frozen=True, eq=False)
 class Where:

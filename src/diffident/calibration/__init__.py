@@ -166,19 +166,28 @@ class Calibration:
             NotPerElement: this calibration combines numbers, not maps.
             ForeignScores: see :meth:`judge`.
         """
-        if not isinstance(self.combiner, Heights):
-            raise NotPerElement(
-                f"a calibration by {self.combiner.name!r} knows how strange an item is and not where; for places use a recipe that combines maps "
-                "('places' or 'highest'), such as 'inspection'"
-            )
+        combines = self.require_places()
         scores.require(self.references.fingerprint, "these references")
         items = self._read(scores)
         grid, most = items.shape[2:], max(self.kinds.values())
         heights, p, ceilings = (np.full((len(scores), *shape), np.nan) for shape in (grid, grid, (most,)))
         for references, rows in self._apart(scores):
-            found = self.combiner.places(self._read(references), items[rows])
+            found = combines.places(self._read(references), items[rows])
             heights[rows], p[rows], ceilings[rows, : len(references)] = found.heights, found.p, found.ceilings
         return Places(heights, p, ceilings)
+
+    def require_places(self) -> Heights:
+        """The combiner of maps, by which places can be told apart.
+
+        Raises:
+            NotPerElement: this calibration combines numbers, not maps.
+        """
+        if not isinstance(self.combiner, Heights):
+            raise NotPerElement(
+                f"a calibration by {self.combiner.name!r} knows how strange an item is and not where; for places use a recipe that combines maps "
+                "('places' or 'highest'), such as 'inspection'"
+            )
+        return self.combiner
 
     def _read(self, scores: Scores) -> np.ndarray:
         """What of these scores is combined."""

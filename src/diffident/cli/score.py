@@ -39,6 +39,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
 @click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
 @click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange.")
+@click.option("--regions", default=None, type=click.Path(), help="A .csv, .json or .jsonl file for the marked regions: boxes in pixels of each picture.")
 @click.option("--keep-scores", default=None, type=click.Path(), help="A .safetensors file for the raw scores: give it as ITEMS to decide again, at once.")
 @_show.KIND
 @_show.PRECISION
@@ -53,6 +54,7 @@ def command(
     strangest: int,
     report: str | None,
     maps: str | None,
+    regions: str | None,
     keep_scores: str | None,
     kind: str,
     precision: str,
@@ -75,7 +77,7 @@ def command(
     from ..rows import RowWriter
     from ..verdict import header
 
-    kept = _kept(items, {"--report": report, "--maps": maps, "--keep-scores": keep_scores, "--kind": kind})
+    kept = _kept(items, {"--report": report, "--maps": maps, "--regions": regions, "--keep-scores": keep_scores, "--kind": kind})
     detector = Detector.load(model, precision)
     policy = detector.settled(detector.policy.changed(flag, abstain))
     if kept is not None:
@@ -84,15 +86,16 @@ def command(
     opened = detector.opened(items, kind)
     if fdr is not None:
         require_served(len(opened), fdr, min(detector.calibrated.kinds.values()))  # before an earlier result is written over
-    looking = _looking(detector, items, strangest, report, maps, keep_scores)
-    with RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext() as rows:
+    looking = _looking(detector, items, strangest, report, maps, regions, keep_scores)
+    marked = looking.regions or nullcontext()
+    with RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext() as rows, marked:
         if fdr is None:
             verdicts, interrupted = _one_by_one(detector, opened, policy, rows, looking)
         else:
             verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows, looking)
     looking.report(verdicts, policy, fdr, items, f"Interrupted: {len(verdicts)} of {len(opened)} items were judged." if interrupted else "")
     looking.keep_scores()
-    _tell(verdicts, {"rows": out, "report": report, "maps": maps, "scores": keep_scores}, strangest, as_json)
+    _tell(verdicts, {"rows": out, "report": report, "maps": maps, "regions": regions, "scores": keep_scores}, strangest, as_json)
     if interrupted:
         raise KeyboardInterrupt
 
@@ -105,13 +108,14 @@ class Looking:
     page: Path | None
     album: Album | None
     folder: MapFolder | None
+    regions: RowWriter | None
     scores: Path | None
     parts: list[Scores] = field(default_factory=list)
 
     @property
     def maps(self) -> bool:
         """Whether maps are wanted and there can be any."""
-        return bool((self.folder or self.album) and self.detector.scorer.asked.mapped)
+        return bool((self.folder or self.album or self.regions) and self.detector.scorer.asked.mapped)
 
     def add(self, item: Item, verdict: Verdict) -> Verdict:
         """Take what is wanted of a verdict, and give it back without its map: thousands of maps would fill the memory."""
@@ -119,6 +123,9 @@ class Looking:
             self.album.add(item, verdict)
         if self.folder is not None:
             self.folder.add(item, verdict)
+        if self.regions is not None and verdict.where is not None and verdict.judged:
+            for region in verdict.where.regions:
+                self.regions.write(region.row(item.name))
         return replace(verdict, where=None)
 
     def take(self, scores: Scores) -> None:
@@ -142,17 +149,22 @@ class Looking:
             write(self.page, page(findings(self.detector, verdicts, self.album, asked, level, source, note)).encode())
 
 
-def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None, scores: str | None) -> Looking:
+def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None, regions: str | None, scores: str | None) -> Looking:
     """Refuses, before the work, what could not be written after it."""
     from ..errors import InvalidSetting
+    from ..regions import COLUMNS
     from ..report.album import Album
     from ..report.maps import MapFolder
     from ..report.page import require_place, writable
+    from ..rows import RowWriter
 
     if scores and Path(scores).suffix.lower() != KEPT:
         raise InvalidSetting(f"raw scores are kept in a file that ends in {KEPT}; got {scores}")
     page, place = writable(report) if report else None, require_place(Path(scores)) if scores else None
-    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None, place)
+    if regions:
+        detector.calibrated.require_places()
+    marked = RowWriter(regions, COLUMNS) if regions else None
+    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None, marked, place)
 
 
 def _kept(items: str, flags: Mapping[str, str | None]) -> Scores | None:
@@ -210,7 +222,7 @@ def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | 
         for part, scores, found in _show.bar(detector.stream(items, looking.maps), "scoring", -(-len(items) // detector.model.chunk)):
             parts.append(scores)
             looking.take(scores)
-            if looking.album or looking.folder:  # their p-values are final already; the decisions come with the whole batch
+            if looking.maps:  # their p-values are final already; the decisions come with the whole batch
                 for item, verdict, where in zip(part, detector.decide(scores), found, strict=True):
                     looking.add(item, replace(verdict, where=where))
             if stop.asked:
@@ -235,7 +247,7 @@ def _tell(verdicts: Verdicts, written: Mapping[str, str | None], strangest: int,
         **{decision: counts[decision] for decision in DECISIONS},
         "promise": verdicts.promise,
         "out": written["rows"],
-        **{what: written.get(what) for what in ("report", "maps", "scores")},
+        **{what: written.get(what) for what in ("report", "maps", "regions", "scores")},
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
     }
     lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]
