@@ -97,6 +97,10 @@ class Features(Space):
     def groups(self) -> int:
         return len(self.sizes)
 
+    def tiled(self, side: int) -> Features:
+        """One input size, the tile's own pixels, and a place for every 8 of them."""
+        return replace(self, sizes=(side,), grid=side // 8, scales=())
+
     @torch.no_grad()
     def encode(self, items: Float[Tensor, "n c h w"]) -> Float[Tensor, "n channels gh gw"]:
         scales = self.scales or (1.0,) * (len(self.blocks) * len(self.sizes))
