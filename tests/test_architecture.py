@@ -17,13 +17,13 @@ ROOT = Path(diffident.__file__).parent
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
     {"errors", "registry", "hardware"},
-    {"trajectory", "denoiser", "positions", "patches", "levels", "noise", "networks", "weights"},
-    {"precondition", "steps", "spaces"},
+    {"trajectory", "denoiser", "positions", "patches", "texture", "levels", "noise", "networks", "weights"},
+    {"precondition", "steps", "spaces", "tiles"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
     {"data", "modalities", "pipelines", "folder", "model", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
-    {"scorer", "detector", "guard", "learning", "assessment", "testing"},
+    {"scorer", "mosaic", "detector", "guard", "learning", "assessment", "testing"},
     {"adapters"},
     {"cli", "service", "web", "report"},
 ]

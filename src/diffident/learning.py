@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -28,13 +28,16 @@ from .modalities import Modality, Opened
 from .model import Model
 from .optimise import Record
 from .recipes import Recipe
-from .recipes import recipe as recipe_of
-from .settings import AUTO, EXACT, Training, suited
+from .settings import AUTO, EXACT, PLACELESS, Training, suited
 from .spaces import Space, space_from
 from .steps import Step, chosen
+from .tiles import Tiles
 from .verdict import LEVELS, Policy
 
 T = TypeVar("T")
+
+#: Tiles that the denoiser is asked about at once: the fewest that a chunk may have, since tiles are large.
+TILED_CHUNK = 16
 
 #: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
 WATCHED, MOST_WATCHED = 20, 256
@@ -83,6 +86,7 @@ def train(
     every: float = 30.0,
     precision: str = "auto",
     prepare: tuple[str, ...] | None = None,
+    tile: int | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -97,9 +101,9 @@ def train(
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels); of
             ``modality="row"`` an array (n, columns).
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
-            learns pixels for ``reconstruction``.
+            learns pixels for ``reconstruction``; with a ``tile`` ``texture``. In tiles the highest place counts, whatever the recipe combines.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare: see
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, tile: see
             :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
@@ -116,8 +120,8 @@ def train(
     >>> train(np.random.default_rng(0).uniform(size=(40, 8, 8)), network="none").modality.shape
     (1, 8, 8)
     """
-    asked = suited(recipe, network)
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare).settled(asked)
+    asked = suited(recipe, network, tile)
+    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, tile).settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -151,7 +155,7 @@ def training(
     >>> len(losses)
     2
     """
-    asked = suited(recipe, how.network if how else None)
+    asked = suited(recipe, how.network if how else None, how.tile if how else None)
     wanted = (how or Training()).settled(asked)
     if out is None:
         yield from _alone(source, asked, wanted, silent)
@@ -179,7 +183,7 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
     Raises:
         what :func:`train` raises.
     """
-    asked = recipe_of(recipe)
+    asked = suited(recipe, how.network, how.tile)
     settled = how.settled(asked)
     return _drained(_learning(source, asked, settled, policy, name, progress, out), settled, progress)
 
@@ -230,11 +234,11 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if how.network == "unet" and not known.gridded:
         raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
     items = known.items(source)
-    kind = known.learn(items, how.size, how.channels, _lives(asked, how).roomy)
+    kind = known.learn(items, how.tile or how.size, how.channels, _lives(asked, how).roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
-            one = kind.open(item)
+            one = kind.open(item) if how.tiles is None else _in_tiles(kind, item, how.tiles, how.tiles_of_each(len(items)), how.seed)
         except ItemError as refusal:
             bad.append((item.name, str(refusal)))
             continue
@@ -248,6 +252,22 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
+
+
+def _in_tiles(kind: Modality, item: Item, tiles: Tiles, most: int, seed: int) -> Opened:
+    """Some tiles of an item, (n, C, side, side), drawn by its content: not the item, which is large.
+
+    Raises:
+        ItemError: it cannot be read, or is smaller than a tile.
+    """
+    whole = kind.whole(item)
+    tiles.require(whole.values.shape[1:], item.name)
+    return replace(whole, values=tiles.some(whole.values, most, seed ^ int(whole.digest[:12], 16)))
+
+
+def _each_tile(opened: Sequence[Opened], how: Training) -> Sequence[Opened]:
+    """Every tile as an item of its own; items themselves where there are no tiles."""
+    return opened if how.tile is None else [replace(one, values=tile) for one in opened for tile in one.values]
 
 
 def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Modality, list[Opened]]:
@@ -270,16 +290,19 @@ def _model(
     opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
+    opened = _each_tile(opened, how)
     known_good = torch.from_numpy(np.stack([one.values for one in opened]))
     steps = _steps(known_good, how)
     for step in steps:
         known_good = step(known_good)
     lives = _lives(asked, how).at(how.precision).learned(known_good)
     values = lives.encode(known_good)
+    parts: dict[str, Any] = {"steps": steps, "tiles": how.tiles} | ({"chunk": TILED_CHUNK} if how.tiles else {})
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
     if how.network in EXACT:
-        exact = EXACT[how.network](values, lives, how.seed)
-        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, steps=steps), None
+        inner = how.tiles.inner(values) if how.tiles and how.network in PLACELESS else values  # near the edge of a tile surroundings are missing
+        exact = EXACT[how.network](inner, lives, how.seed)
+        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, **parts), None
     watched = _watched(len(opened), how.seed)
     learns = np.setdiff1d(np.arange(len(opened)), watched)
     items = hashlib.sha256(
@@ -291,7 +314,7 @@ def _model(
     notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
     loss = record.held_out if len(watched) else None  # of a handful none is watched
     notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, steps=steps), loss
+    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, **parts), loss
 
 
 def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:
@@ -307,7 +330,8 @@ def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:
 
 def _lives(asked: Recipe, how: Training) -> Space:
     """The space that the recipe or else the settings ask for, before it has learned anything."""
-    return space_from({"name": how.space, **(asked.housing if asked.space == how.space else {})})
+    space = space_from({"name": how.space, **(asked.housing if asked.space == how.space else {})})
+    return space if how.tile is None else space.tiled(how.tile)
 
 
 def _last(records: Generator[Record, None, None]) -> Generator[Record, None, Record]:

@@ -20,6 +20,7 @@ from .data import Item, Items
 from .errors import InvalidSetting, ItemError, NotPerElement
 from .modalities import Opened
 from .model import Model
+from .mosaic import Mosaic, total
 from .recipes import Reading, Recipe
 from .recipes import recipe as recipe_of
 from .scores import Scores
@@ -79,11 +80,11 @@ class Scorer:
     """Asks a model what a recipe wants to know, a chunk at a time.
 
     Attributes:
-        model: what is asked.
-        recipe: what is asked of it; a registered name is taken too.
+        model: what is asked. One with tiles is asked tile by tile, see :class:`diffident.mosaic.Mosaic`.
+        recipe: what is asked of it; a registered name is taken too. In tiles the highest place of its maps counts.
 
     Raises:
-        InvalidSetting: the recipe is for models that live in another space.
+        InvalidSetting: the recipe is for models that live in another space, or has no map that tiles could be judged by.
     """
 
     model: Model
@@ -93,11 +94,17 @@ class Scorer:
         lives = self.model.space.config()["name"]
         if self.asked.space and self.asked.space != lives:
             raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")
+        self.mosaic  # noqa: B018 - asked for its refusal
 
     @cached_property
     def asked(self) -> Recipe:
         """The recipe itself."""
-        return recipe_of(self.recipe)
+        return recipe_of(self.recipe) if self.model.tiles is None else recipe_of(self.recipe).highest()
+
+    @cached_property
+    def mosaic(self) -> Mosaic | None:
+        """What asks tile by tile, if the model has tiles."""
+        return None if self.model.tiles is None else Mosaic(self.model, self.asked, self.fingerprint, self._asked)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,20 +120,24 @@ class Scorer:
         return Scores.merge([scores for _, scores in self.stream(source)])
 
     def stream(self, source: Any) -> Iterator[tuple[Items, Scores]]:
-        """The same, a chunk at a time: items and their scores."""
+        """The same, a chunk at a time: items and their scores. In tiles an item at a time."""
+        if self.mosaic is not None:
+            return ((part, scores) for part, scores, _ in self.mosaic.stream(self.model.modality.items(source)))
         return ((part, self._scores(part, opened, films)) for part, opened, films in self._chunks(source))
 
     def stream_maps(self, source: Any) -> Iterator[tuple[Items, Scores, np.ndarray]]:
         """A chunk at a time: items, their scores, and where each is strange, from the same answers of the model.
 
         Maps are (n, height, width) float32 at the model's size, as :meth:`map` gives them; NaN throughout for an item that
-        cannot be read or is not finite.
+        cannot be read or is not finite. In tiles an item at a time, (1, h, w), a number for each place, no more than 1024 a side.
 
         Raises:
             NotPerElement: the recipe has no reading per element.
             NoItems: there are none.
         """
         mapped = self._mapped
+        if self.mosaic is not None:
+            return self.mosaic.stream(self.model.modality.items(source))
         return ((part, self._scores(part, opened, films), self._maps(opened, films, mapped)) for part, opened, films in self._chunks(source))
 
     def stream_lifted(self, source: Any) -> Iterator[tuple[Items, Scores, Lift]]:
@@ -147,20 +158,35 @@ class Scorer:
             NotPerElement: the recipe has no reading per element.
             ItemError: the item cannot be read.
         """
+        if self.mosaic is not None:
+            return self.mosaic.map(Items.single(item)[0])
         mapped, opened = self._mapped, [self.model.modality.open(Items.single(item)[0])]
         return self._maps(opened, self._films(opened), mapped)[0]
 
     def examine(self, item: Any) -> Examined:
         """One item with everything that the model answered, for people to look at; asked once, and its row is as in any company.
 
+        Of an item in tiles what is shown is the tile with the highest place, and the row is that of the whole.
+
         Raises:
             ItemError: the item cannot be read.
         """
         part = Items.single(item)
+        if self.mosaic is not None:
+            return self._strangest(self.mosaic, part[0])
         opened = [self.model.modality.open(part[0])]
         films, mapped = self._films(opened), self.asked.mapped
         where = self._maps(opened, films, mapped)[0] if mapped else None
         return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where, Lift(self.model, opened))
+
+    def _strangest(self, mosaic: Mosaic, item: Item) -> Examined:
+        """The tile with the highest place, as an item of its own, and the row of the whole."""
+        whole = mosaic.opened(item)
+        corner = mosaic.strangest(whole.values)
+        heights, films = mosaic.heights(whole.values, [corner])
+        tile = Opened(mosaic.tiles.cut(whole.values, corner), whole.vitals, whole.digest)
+        one = {walk: film.select([0]) for walk, film in films.items()}
+        return Examined(tile, mosaic.judged(item)[0], one, total(heights[:, 0].numpy()), Lift(self.model, [tile]))
 
     def witness(self) -> np.ndarray:
         """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k): what shows whether another machine agrees."""
@@ -234,8 +260,12 @@ class Scorer:
     def _films(self, opened: Sequence[Opened]) -> Films:
         """One trajectory for each different walk of the recipe, over a full padded chunk."""
         with torch.no_grad():
-            elements = self.model.encode(self._items(opened))
-            return {walk: self._film(walk, elements) for walk in self.asked.plan}
+            return self._asked(self._items(opened))
+
+    def _asked(self, chunk: Tensor, corners: Sequence[tuple[int, int]] = ()) -> Films:
+        """The same over a full chunk of values, which are tiles where corners are given."""
+        elements = self.model.encode(chunk)
+        return {walk: self._film(walk, elements, corners) for walk in self.asked.plan}
 
     def _items(self, opened: Sequence[Opened]) -> Tensor:
         """A full chunk of items, zeros behind the last."""
@@ -244,14 +274,16 @@ class Scorer:
             items[i] = _values(one)
         return items
 
-    def _film(self, walk: Any, elements: Tensor) -> Trajectory:
+    def _film(self, walk: Any, elements: Tensor, corners: Sequence[tuple[int, int]]) -> Trajectory:
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
-        denoiser = Settled(self.model.denoiser, self.model.space, self.model.shape[1:])
+        denoiser = Settled(self.model.denoiser, self.model.space, self.model.shape[1:], corners)
         return walk(denoiser, elements, self.asked.probes(walk), provenance)
 
     @cached_property
     def columns(self) -> dict[str, Reading]:
         """Names of the columns with the reading behind each; a vector's are numbered from 1."""
+        if self.mosaic is not None:
+            return {reading.label: reading for reading in self.asked.readings}
         films, named = self._films([]), {}
         with torch.no_grad():
             for reading in self.asked.readings:

@@ -19,17 +19,29 @@ from .positions import Positions
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
 from .spaces import Space
+from .texture import Texture
+from .tiles import Tiles
 
 #: Exact denoisers, ready at once: made of the elements of known-good items in a space.
 EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
     "none": lambda elements, space, seed: Empirical(elements),
     "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
+    "texture": lambda elements, space, seed: Texture.fitted(elements, space.groups),
     "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
     "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
 }
 
 #: what can be learned: a network, or one of these
 LEARNED = (*EXACT, *NETWORKS)
+
+#: Those that take every position alike.
+PLACELESS = ("texture", "patches")
+
+#: Those that know each position of an item, of which a tile has none of its own.
+PLACED = ("positions",)
+
+#: Pixels of all tiles that are learned from: of an exact denoiser, and of a network.
+LOOKED_AT = {True: 1 << 24, False: 1 << 26}
 
 #: The step that stands for those that help.
 AUTO = "auto"
@@ -41,7 +53,8 @@ class Training:
 
     Attributes:
         network: what is learned: ``unet`` or ``mlp``, or what is known exactly and at once: ``positions``, a Gaussian at each position;
-            ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``, the items themselves. None: what the recipe wants.
+            ``texture``, one Gaussian for all positions; ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``,
+            the items themselves. None: what the recipe wants.
         size: height and width to which items are brought, one number for a square; None lets the items and the space decide.
         channels: 1 or 3; None lets the items decide.
         share: of the items held out to calibrate; at least 99 items where that is at most half.
@@ -53,6 +66,8 @@ class Training:
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
         prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
             takes registration if it makes known-good items more alike. None: what the recipe wants.
+        tile: side of the tiles in which items are judged at their own size, in pixels, instead of being brought to one: 64, 128, 192, 256,
+            384, 512, 768 or 1024. For large pictures of surfaces that look alike all over. None judges items whole.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
         precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
 
@@ -75,6 +90,7 @@ class Training:
     every: float = 30.0
     precision: str = "auto"
     prepare: tuple[str, ...] | None = None
+    tile: int | None = None
 
     def __post_init__(self) -> None:
         if self.network is not None and self.network not in LEARNED:
@@ -86,11 +102,32 @@ class Training:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:
             raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
+        if self.tile is not None:
+            self._require_tiles(Tiles(self.tile))
         if self.network not in EXACT:
             self.schedule  # noqa: B018 - refuses settings before the work
 
+    def _require_tiles(self, tiles: Tiles) -> None:
+        """Refuse, before the work, what tiles cannot be learned with."""
+        said = f"tiles of {tiles.side} pixels are judged at their own size"
+        if self.size is not None or self.prepare:
+            raise InvalidSetting(f"{said} and as they are; leave out size={self.size} and prepare={self.prepare}, or the tile")
+        if self.network in PLACED:
+            raise InvalidSetting(f"{said} and show any part of an item, so no position is usual for anything; give network='texture' or 'patches'")
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """How items are cut."""
+        return None if self.tile is None else Tiles(self.tile)
+
+    def tiles_of_each(self, items: int) -> int:
+        """Of so many items this many tiles each are learned from, so that they fit into memory."""
+        return max(1, LOOKED_AT[self.network in EXACT] // ((self.tile or 1) ** 2 * items))
+
     def settled(self, asked: Recipe) -> Training:
         """The same with what the recipe wants, where nothing else was asked for."""
+        if self.tile is not None:
+            asked = asked.highest()
         prepare = asked.prepare if self.prepare is None else self.prepare
         return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare)
 
@@ -114,6 +151,7 @@ def _patch(side: int) -> int:
     return next(patch for most, patch in ((15, 1), (47, 2), (160, 4), (4096, 8)) if side <= most)
 
 
-def suited(recipe: str | Recipe | None, network: str | None) -> Recipe:
-    """The recipe that is meant where none is named: ``inspection``, or ``reconstruction`` with a network that is named."""
-    return recipe_of(recipe or ("reconstruction" if network else "inspection"))
+def suited(recipe: str | Recipe | None, network: str | None, tile: int | None = None) -> Recipe:
+    """The recipe that is meant where none is named: ``inspection``, in tiles ``texture``, or ``reconstruction`` with a network that is named."""
+    found = recipe_of(recipe or ("reconstruction" if network not in (None, "texture") else "texture" if tile or network else "inspection"))
+    return found.highest() if tile else found

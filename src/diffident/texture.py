@@ -45,7 +45,7 @@ class Texture(StoredDenoiser):
         Raises:
             WrongShape, InvalidSetting: see :meth:`Positions.fitted`.
         """
-        return cls(Positions.fitted(_rows(items), groups, rank, shrinkage=0))
+        return cls(Positions.fitted(_rows(items), groups, rank, shrinkage=0.0))
 
     def __call__(self, x_t: Float[Tensor, "n c *grid"], alpha: Level, sigma: Level) -> Float[Tensor, "n c *grid"]:
         rows, count = _rows(x_t), x_t[0, 0].numel()

@@ -49,12 +49,14 @@ class Judged:
         p: (m,), conformal p-value of all statistics together; small is strange.
         evidence: (m, k), p-value of each statistic by itself: which of them speaks.
         references: how many known-good items stand behind them.
+        parts: (m,), in how many parts each item was judged, see :meth:`Calibration.parts`; None if all were judged whole.
     """
 
     strangeness: np.ndarray
     p: np.ndarray
     evidence: np.ndarray
     references: int
+    parts: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,26 @@ class Calibration:
         strangeness[readable] = self.combiner.score(known, items, tails)
         p[readable] = self.combiner.p_values(known, items, tails)
         evidence[readable] = evidence_p(self.references.values, scores.values[readable], tails)
-        return Judged(strangeness, p, evidence, len(self))
+        parts = self.parts(scores)
+        if parts is None:
+            return Judged(strangeness, p, evidence, len(self))
+        return Judged(strangeness, np.minimum(1.0, parts * p), np.minimum(1.0, parts[:, None] * evidence), len(self), parts)
+
+    def parts(self, scores: Scores) -> np.ndarray | None:
+        """In how many parts each item is judged, (m,); None where all items are brought to one size.
+
+        The highest place of a large item lies higher than that of a small one only because there are more places. An item that
+        fits into some reference is judged whole: it is as large or smaller, which makes its p-value larger if anything. Any
+        other is cut into parts of which each fits into the smallest reference (least height by least width); each part's
+        highest place is ranked among the references', and ``p = min(1, parts x smallest p)`` (Bonferroni). The smallest is that
+        of the item's highest place, so nothing but the number of parts is needed. Valid if what is good looks alike all over.
+        With n references an item of k parts has p of k / (n + 1) at best.
+        """
+        if scores.sizes is None or self.references.sizes is None:
+            return None
+        known, asked = self.references.sizes, scores.sizes
+        fits = np.array([bool((known >= size).all(axis=1).any()) for size in asked], dtype=bool)
+        return np.where(fits, 1.0, np.ceil(asked / known.min(axis=0)).prod(axis=1))
 
     @property
     def mapped(self) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
 )
+@click.option("--tile", type=int, default=None, help="Judge large pictures at their own size, in tiles of so many pixels a side, such as 256.")
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
 @click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, and of all that is random in learning.")
@@ -48,6 +49,7 @@ def command(
     every: float,
     precision: str,
     size: str | None,
+    tile: int | None,
     channels: str | None,
     share: float,
     seed: int,
@@ -71,10 +73,8 @@ def command(
     from ..optimise import leads
     from ..verdict import Policy
 
-    policy, how = (
-        Policy(flag, abstain),
-        Training(network, wanted, int(channels) if channels else None, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision),
-    )
+    policy, deep = Policy(flag, abstain), int(channels) if channels else None
+    how = Training(network, wanted, deep, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision, tile=tile)
     target = writable(out)
     with _show.Interruption() as stop:
         learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
@@ -101,6 +101,8 @@ def _tell(learned: Outcome, out: str, as_json: bool) -> None:
 def _resized(detector: Detector) -> list[str]:
     """A line when pictures are brought to another size: what is smaller than a pixel then is lost."""
     sizes = {(int(vitals["height"]), int(vitals["width"])) for vitals in detector.calibrated.references.vitals}
+    if detector.model.tiles is not None:
+        return []
     height, width = detector.model.modality.shape[1:]
     if sizes == {(height, width)}:
         return []

@@ -171,12 +171,11 @@ class Image(Modality):
         return np.repeat(2 * planes - 1, self.channels // len(planes), axis=0)
 
 
-
 def _sized(plane: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     """A plane at that height and width; None leaves it as it is."""
     if size is None or plane.shape == size:
         return plane
-    return np.asarray(PIL.Image.fromarray(plane).resize(size[::-1], PIL.Image.Resampling.BILINEAR))
+    return np.asarray(PIL.Image.fromarray(plane).resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR))
 
 
 def pixels(item: Item) -> np.ndarray:
