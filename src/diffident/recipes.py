@@ -232,7 +232,7 @@ MEMORY = _keep(
 TEXTURE = _keep(
     Recipe(
         "texture",
-        (Reading(Clean(grids.exploding([0.1**0.5])), "residual"),),
+        (Reading(Clean(grids.exploding([0.3**0.5])), "residual"),),
         space="features",
         combine="highest",
         network="texture",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import registry
 from .denoiser import Level, StoredDenoiser
+from .noise import normal
 from .positions import RANK, Positions
 
 
@@ -65,8 +66,11 @@ class Texture(StoredDenoiser):
         return cls(Positions.made_of(config, tensors))
 
     def untrained(self, seed: int = 0) -> Texture:
-        """As many axes in directions drawn at random: see :meth:`Positions.untrained`."""
-        return Texture(self.place.untrained(seed))
+        """As many axes in directions drawn at random, and a mean drawn for each channel, of the overall spread."""
+        place = self.place.untrained(seed)
+        overall = (self.place.means.var(correction=0) + self.place.variances.mean()).sqrt()
+        means = self.place.means.mean() + overall * normal(tuple(place.means.shape), "untrained texture", seed)
+        return Texture(Positions(means, place.axes, place.variances, place.rest))
 
 
 def _rows(items: Tensor) -> Tensor:
