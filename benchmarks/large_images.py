@@ -31,10 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import uniform_filter
-from scipy.stats import beta, betabinom, binom
+from scipy.stats import beta, binom
 
 import diffident as dd
 from benchmarks._common import freeze, keep, kept, machine, table
+from benchmarks.checker import alarm_range
 from diffident import store
 from diffident.calibration import Calibration, Highest
 from diffident.data import Item
@@ -221,8 +222,7 @@ def limits(n: int, m: int, name: str) -> tuple[int, int]:
     picture as a reference, a picture is flagged with probability 1 - (1 - u)^4 with u ~ Beta(k, n + 1 - k), k = floor(level (n + 1) / 4).
     """
     if name == "good, same size":
-        k = int(LEVEL * (n + 1) + 1e-9)
-        return tuple(int(q) for q in betabinom(m, k, n + 1 - k).ppf([0.025, 0.975]))  # type: ignore[return-value]
+        return tuple(round(m * rate) for rate in alarm_range(n, LEVEL, m))  # type: ignore[return-value]
     k = int(LEVEL * (n + 1) / 4 + 1e-9)
     if not k:
         return 0, 0
