@@ -239,6 +239,14 @@ print(peaks[0], peaks[-1])
     assert late - early < 50  # MiB; the record of all tiles of the larger picture would take 96
 
 
+def test_tiles_to_learn_from_are_bounded_however_many_pictures_there_are(rng: np.random.Generator) -> None:
+    how = Training(tile=1024, network="texture")  # room for 16 tiles
+    assert [how.tiles_of(items, 0) for items in (1, 5, 16, 1000)] == [16, 3, 1, 1]
+    assert sum(how.tiles_of(1000, int(drawn)) for drawn in rng.integers(0, 1 << 48, 1000)) < 40
+    values = np.zeros((3, 200, 130), np.float32)
+    assert [Tiles(64).some(values, most, 0).shape for most in (0, 2, 99)] == [(0, 3, 64, 64), (2, 3, 64, 64), (6, 3, 64, 64)]
+
+
 def test_what_is_smaller_than_a_tile_is_unreadable_and_the_rest_goes_on(detector: dd.Detector, rng: np.random.Generator) -> None:
     verdicts = detector.judge_all([cloth(rng, 40, 200), cloth(rng, 128, 160)])
     assert verdicts[0].decision == "unreadable"

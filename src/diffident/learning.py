@@ -238,7 +238,7 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
-            one = kind.open(item) if how.tiles is None else _in_tiles(kind, item, how.tiles, how.tiles_of_each(len(items)), how.seed)
+            one = kind.open(item) if how.tiles is None else _in_tiles(kind, item, how.tiles, how, len(items))
         except ItemError as refusal:
             bad.append((item.name, str(refusal)))
             continue
@@ -254,7 +254,7 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     return good, tuple(bad), kind
 
 
-def _in_tiles(kind: Modality, item: Item, tiles: Tiles, most: int, seed: int) -> Opened:
+def _in_tiles(kind: Modality, item: Item, tiles: Tiles, how: Training, count: int) -> Opened:
     """Some tiles of an item, (n, C, side, side), drawn by its content: not the item, which is large.
 
     Raises:
@@ -262,7 +262,8 @@ def _in_tiles(kind: Modality, item: Item, tiles: Tiles, most: int, seed: int) ->
     """
     whole = kind.whole(item)
     tiles.require(whole.values.shape[1:], item.name)
-    return replace(whole, values=tiles.some(whole.values, most, seed ^ int(whole.digest[:12], 16)))
+    own = int(whole.digest[:12], 16)
+    return replace(whole, values=tiles.some(whole.values, how.tiles_of(count, own), how.seed ^ own))
 
 
 def _each_tile(opened: Sequence[Opened], how: Training) -> Sequence[Opened]:

@@ -41,7 +41,7 @@ PLACELESS = ("texture", "patches")
 PLACED = ("positions",)
 
 #: Pixels of all tiles that are learned from: of an exact denoiser, and of a network.
-LOOKED_AT = {True: 1 << 24, False: 1 << 26}
+LOOKED_AT = {True: 1 << 24, False: 1 << 25}
 
 #: The step that stands for those that help.
 AUTO = "auto"
@@ -120,9 +120,16 @@ class Training:
         """How items are cut."""
         return None if self.tile is None else Tiles(self.tile)
 
-    def tiles_of_each(self, items: int) -> int:
-        """Of so many items this many tiles each are learned from, so that they fit into memory."""
-        return max(1, LOOKED_AT[self.network in EXACT] // ((self.tile or 1) ** 2 * items))
+    def tiles_of(self, items: int, drawn: int) -> int:
+        """How many tiles of an item are learned from, where there are so many items, so that all of them fit into memory.
+
+        Of more items than there is room for tiles some give none: ``drawn`` is a large number of the item's own that decides.
+
+        >>> Training(tile=1024, network="texture").tiles_of(4, 0), Training(tile=1024, network="texture").tiles_of(32, 17)
+        (4, 0)
+        """
+        room = LOOKED_AT[self.network in EXACT] // (self.tile or 1) ** 2
+        return room // items if items <= room else int(drawn % items < room)
 
     def settled(self, asked: Recipe) -> Training:
         """The same with what the recipe wants, where nothing else was asked for."""

@@ -70,9 +70,9 @@ class Tiles:
     def some(self, values: Float[np.ndarray, "c h w"], most: int, seed: int) -> Float[np.ndarray, "n c side side"]:
         """Tiles to learn from, inside the item, at places drawn at random: ``most``, or as many as would cover it once."""
         room = [length - self.side + 1 for length in values.shape[1:]]
-        count = max(1, min(most, values[0].size // self.side**2))
-        drawn = noise.uniform((count, 2), "tiles", seed).numpy()
-        return np.stack([self.cut(values, (int(y * room[0]), int(x * room[1]))) for y, x in drawn])
+        drawn = noise.uniform((min(most, values[0].size // self.side**2), 2), "tiles", seed).numpy()
+        tiles = [self.cut(values, (int(y * room[0]), int(x * room[1]))) for y, x in drawn]
+        return np.stack(tiles) if tiles else np.empty((0, len(values), self.side, self.side), np.float32)
 
     def inner(self, maps: Float[Tensor, "*n grid grid"]) -> Float[Tensor, "*n core core"]:
         """What is believed of maps of tiles, on any grid of the tile."""
