@@ -12,6 +12,7 @@ from diffident import registry, statistics
 from diffident.data import Item
 from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import ContractBroken, InvalidSetting, UnknownName
+from diffident.kinds import Kinds
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
 from diffident.modalities.row import Row
@@ -21,6 +22,7 @@ from diffident.positions import Positions
 from diffident.precondition import Learned, measured
 from diffident.probes import Cost, HutchinsonTrace
 from diffident.spaces import InvertibleSpace
+from diffident.spaces.activations import Activations
 from diffident.statistics import Statistic
 from diffident.steps import Step
 from diffident.testing import checks
@@ -34,7 +36,8 @@ def parts() -> dict[str, object]:
     """One of everything that is registered; a statistic is itself, the others are made with their defaults."""
     found: dict[str, object] = {f"statistics/{name}": statistics.find(name) for name in registry.names("statistics")}
     for kind in ("walks", "probes", "spaces"):
-        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind)}
+        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind) if name != "activations"}
+    found |= {"spaces/activations": Activations.of(_learned("unet"))}  # it has to be told of which network
     found |= {f"steps/{name}": registry.find("steps", name).learn(arrows(16, PICTURE)) for name in registry.names("steps")}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
     found |= {"modalities/row": Row((5.0, -3.0, 0.0), (2.0, 0.1, 7.0))}
@@ -42,6 +45,7 @@ def parts() -> dict[str, object]:
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
     drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))
     found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/texture": Texture.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
+    found |= {"denoisers/kinds": Kinds(("round", "square"), (Positions.fitted(drawn),))}
     return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
 
 

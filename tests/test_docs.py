@@ -152,7 +152,7 @@ def test_a_page_that_says_something_else_is_caught(workshop: Path) -> None:
     with pytest.raises(AssertionError, match=r"expected:\s+3\s+found:\s+2"):
         walk_through(page)
     page.write_text("```console\n$ diffident list spaces\nlatents  The codes of an autoencoder.\n```\n")
-    with pytest.raises(AssertionError, match=r"found:\s+haar .*\s+pixels"):
+    with pytest.raises(AssertionError, match=r"found:\s+activations .*\s+features"):
         walk_through(page)
 
 

@@ -100,6 +100,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "shape": (errors.WrongShape, "one per item", lambda f, t: Empirical(torch.ones(3, 2))(torch.ones(3, 2), torch.ones(2), 1.0)),
     "batch and policy": (errors.InvalidSetting, "give one of them", lambda f, t: dd.Detector.load(f).judge_all(pictures(3), fdr=0.1, policy=dd.Policy(0.1))),
     "unconditional": (errors.Unconditional, "no item of this set", lambda f, t: Empirical(torch.ones(1, 2)).given("cat")),
+    "unknown kind": (errors.UnknownKind, "tells no kinds apart; leave it out", lambda f, t: dd.Detector.load(f)(pictures(1)[0], kind="bolt")),
     "no gradient": (errors.NoGradient, "carries no gradient", lambda f, t: _probed_in_inference()),
     "no activations": (errors.NoActivations, "diffident train --network unet", lambda f, t: dd.Scorer(dd.load(f), "deviation")(pictures(2))),
     "another run": (errors.ForeignCheckpoint, "remove that folder to train from the start", lambda f, t: _another_run(t)),

@@ -221,6 +221,7 @@ def test_what_cannot_be_asked_is_refused_in_words(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "lost").mkdir()
     (tmp_path / "lost" / "README.md").touch()
     monkeypatch.setattr(weights, "HERE", tmp_path)
+    monkeypatch.setattr(weights, "BUNDLED", ("lost",))
     with pytest.raises(DamagedModel, match="install Diffident again"):
         weights.bundled("lost")
 

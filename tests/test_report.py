@@ -171,7 +171,7 @@ def test_only_the_strangest_are_held(shop: Path) -> None:
     found = album.strangest(verdicts)
     expected = detector.judge_all(shop / "new").strangest(4)
     assert [one.verdict.name for one in found] == [verdict.name for verdict in expected]
-    assert all(one.map is not None and one.nearest is not None for one in found)
+    assert all(one.where is not None and one.nearest is not None for one in found)
     assert [one.verdict.name for one in album.declined(verdicts)] == ["blank.png"]
 
 

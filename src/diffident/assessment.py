@@ -120,7 +120,7 @@ def assess(detector: Detector, labelled: Labelled, repeats: int = 500, control: 
         NotCalibrated: the detector has seen no known-good items.
         InvalidSetting: fewer repeats than one.
     """
-    promise, recipe, notes = detector.settled().promise(len(detector.calibrated)), detector.scorer.asked.name, list[str]()
+    promise, recipe, notes = detector.promise(), detector.scorer.asked.name, list[str]()
     scores, maps = _asked(detector, labelled.test, "scoring", progress)
     verdicts = detector.judge_all(scores)
     kept = _kept(detector, labelled, verdicts, scores, notes)

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -32,10 +32,13 @@ class Item:
         name: for people and for tables: the path below the folder that was opened, with forward slashes; ``array[12]``
             for an array.
         payload: where the content is: a path, or the array or Pillow image itself.
+        kind: of what kind of thing it is one: the first folder below the folder that was opened, unless it is said otherwise;
+            empty where there is none. Only models that tell kinds apart look at it.
     """
 
     name: str
     payload: Any = field(repr=False)
+    kind: str = ""
 
     def load(self) -> Any:
         """The content as it is stored: the bytes of a file, or the array or picture itself.
@@ -87,6 +90,14 @@ class Items(Sequence[Item]):
 
     def __getitem__(self, index: int | slice) -> Item | Items:
         return Items(self.entries[index]) if isinstance(index, slice) else self.entries[index]
+
+    def of_kind(self, kind: str) -> Items:
+        """The same items, all of the kind of that name.
+
+        >>> Items.open(np.zeros((2, 8, 8))).of_kind("bolt")[1].kind
+        'bolt'
+        """
+        return Items(tuple(replace(item, kind=kind) for item in self.entries))
 
     @staticmethod
     def open(source: Any) -> Items:
@@ -148,13 +159,13 @@ def _at(path: Path) -> Iterator[Item]:
         yield Item(_text(path.name), path)
 
 
-def _inside(folder: Path, above: str, seen: set[tuple[int, int]]) -> Iterator[Item]:
-    """The files of a folder and of those below it; ``seen`` are the folders already entered."""
+def _inside(folder: Path, above: str, seen: set[tuple[int, int]], kind: str = "") -> Iterator[Item]:
+    """The files of a folder and of those below it; ``seen`` are the folders already entered, ``kind`` is the first of those above."""
     try:
         place = folder.stat()
         names = sorted(os.listdir(folder), key=_natural)
     except OSError:  # reported in a row of its own, not dropped
-        yield Item(above.rstrip("/") or _text(str(folder)), folder)
+        yield Item(above.rstrip("/") or _text(str(folder)), folder, kind)
         return
     if (place.st_dev, place.st_ino) in seen:
         return
@@ -163,9 +174,9 @@ def _inside(folder: Path, above: str, seen: set[tuple[int, int]]) -> Iterator[It
         if name.startswith("."):
             continue
         if (folder / name).is_dir():
-            yield from _inside(folder / name, f"{above}{_text(name)}/", seen)
+            yield from _inside(folder / name, f"{above}{_text(name)}/", seen, kind or _text(name))
         else:
-            yield Item(above + _text(name), folder / name)
+            yield Item(above + _text(name), folder / name, kind)
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

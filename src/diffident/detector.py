@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from . import store
-from .calibration import Calibration
+from .calibration import Calibration, Judged
 from .calibration.combiners import combiner
 from .calibration.depth import Depth
 from .data import Item, Items
-from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NoItems, NotCalibrated, SeenInTraining
+from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NotCalibrated
 from .folder import read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen, spread
 from .hardware import stamp
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
+from .references import references
 from .regions import Where, in_parts, where
 from .scorer import Lift, Scorer
 from .scores import Scores
@@ -91,8 +92,9 @@ class Detector:
         Raises:
             NoItems: nothing readable.
             SeenInTraining: some of the items trained the model; their p-values would promise nothing.
+            UnknownKind: the model tells kinds apart, and some of the items are of none that it knows.
             NotFinite: an item with a score that is not a number.
-            TooFewReferences: too few for the policy.
+            TooFewReferences: too few for the policy, of any kind that the model tells apart.
         """
         return self.fit_parts([source]) if isinstance(source, Scores) else self.fit_parts(*self.measure(source, keep))
 
@@ -113,6 +115,27 @@ class Detector:
             kept += [self._kept(part[i], scores.digests[i], heights[i]) for i in range(len(part)) if first + i in wanted and scores.readable[i]]
             parts.append(scores)
         return parts, Gallery.of([one for one in kept if one is not None], self.scorer.fingerprint)
+
+    def join(self, source: Any, progress: Progress | None = None) -> Detector:
+        """A detector calibrated on the references that are there and on more known-good items; only the new ones are asked about.
+
+        To the bit what :meth:`fit` makes of all of them at once, in that order: items that are references already count once, and
+        of the pictures kept to be looked at those stay that are there. Scores made before are taken too. Who looks at the new
+        items' p-values first and joins those that look good breaks the promise: join what is known to be good otherwise.
+
+        Raises:
+            NotCalibrated: there are no references to join.
+            what :meth:`fit` raises.
+
+        >>> import numpy as np, diffident as dd
+        >>> good = np.random.default_rng(0).uniform(0.4, 0.6, (120, 8, 8))
+        >>> detector = dd.Detector(dd.train(good[:60], network="none")).fit(good[60:100])
+        >>> len(detector.join(good[90:]).calibrated)
+        60
+        """
+        had = self.calibrated.references
+        new, gallery = ([source], None) if isinstance(source, Scores) else self.measure(source, 0 if self.gallery else KEEP, progress)
+        return self.fit_parts([had, *new], gallery)
 
     def _kept(self, item: Item, digest: str, heights: np.ndarray | None) -> Kept | None:
         """Read once more: few are kept, and holding the others meanwhile would cost more."""
@@ -169,16 +192,8 @@ class Detector:
         """
         scores = Scores.merge(parts)
         scores.require(self.scorer.fingerprint, "this model and recipe")
-        known = scores.select(_once(scores))
-        if not len(known):
-            raise NoItems(f"none of the {len(scores)} items can be read; the first: {scores.problems[0]}")
-        trained = [name for name, digest in zip(known.names, known.digests, strict=True) if digest in self.model.seen]
-        if trained:
-            raise SeenInTraining(
-                f"{len(trained)} of {len(known)} items trained the model ({', '.join(trained[:3])}{', …' if len(trained) > 3 else ''}); "
-                "calibrate on items that it has not seen"
-            )
-        self.policy.resolve(len(known))
+        known = references(scores, self.model)
+        self.policy.resolve_each({kind: known.kinds.count(kind) for kind in self.model.kinds or ("",)})
         limits = self.model.modality.limits(list(known.vitals))
         depth = Depth(tuple(limit for limit in limits if self.model.tiles is None or limit.name not in SIDES))
         looked_at, calibration = gallery or self.gallery, Calibration(known, combiner(recipe(self.recipe).combine))
@@ -188,26 +203,40 @@ class Detector:
             shown = shown.coloured(calibration.places(kept).heights, self.scorer.fingerprint)
         return replace(self, calibration=calibration, depth=depth, gallery=shown)
 
+    def opened(self, source: Any, kind: str = "") -> Items:
+        """The items of a source as the model's modality finds them, all of one kind if it is named.
+
+        Raises:
+            UnknownKind: the model does not know that kind.
+            NoItems: there are none.
+        """
+        items = self.model.modality.items(source)
+        if kind:
+            self.model.require(kind)
+        return items.of_kind(kind) if kind else items
+
     def __repr__(self) -> str:
         known = "not calibrated" if self.calibration is None else f"{len(self.calibration)} references, {self.settled()}"
         return f"Detector({self.model.name!r}, {recipe(self.recipe).name!r}, {known})"
 
-    def judge(self, source: Any, policy: Policy | None = None, maps: bool = False) -> Iterator[tuple[Item, Verdict]]:
+    def judge(self, source: Any, policy: Policy | None = None, maps: bool = False, kind: str = "") -> Iterator[tuple[Item, Verdict]]:
         """Each item with its verdict, as they come; the same alone, in any order and in any company.
 
         Args:
             source: a folder, a path, a list, an array.
             policy: instead of the detector's own.
             maps: whether each verdict says where the item is strange; from the same answers of the model.
+            kind: of all items, where the model tells kinds apart; otherwise the first folder of each item's name is its kind.
 
         Raises:
+            UnknownKind: the model does not know the kind that was named.
             NotCalibrated: ``fit`` was not called.
             NotPerElement: maps of a recipe that has none.
             NoItems: there are none.
             TooFewReferences: a level that this calibration cannot reach.
         """
         settled = self.settled(policy)
-        chunks = self.stream(source, maps, settled)
+        chunks = self.stream(self.opened(source, kind), maps, settled)
         return (
             (item, replace(verdict, where=found) if maps else verdict)
             for items, scores, all_found in chunks
@@ -220,10 +249,16 @@ class Detector:
         Raises:
             ForeignScores: another model or recipe made them; and what :meth:`judge` raises.
         """
-        return verdicts_of(scores, self.calibrated.judge(scores), self.settled(policy), self.depth, self.seen)
+        return verdicts_of(scores, self._judged(scores), self.settled(policy), self.depth, self.seen)
 
-    def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None) -> Verdicts:
+    def _judged(self, scores: Scores) -> Judged:
+        judged = self.calibrated.judge(scores)
+        return judged.somewhere() if any(step.moves for step in self.model.steps) else judged
+
+    def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None, kind: str = "") -> Verdicts:
         """All items at once. With ``fdr``, of the items flagged at most that share is good on average (Benjamini-Hochberg).
+
+        Scores made before are judged again without asking the model, in milliseconds: at other levels, or by other references.
 
         Raises:
             TooFewReferences: a level or a batch that this calibration cannot serve; and what :meth:`judge` raises.
@@ -231,25 +266,32 @@ class Detector:
         """
         if fdr is not None and policy is not None:
             raise InvalidSetting("fdr decides about the batch as a whole and a policy about each item; give one of them")
+        if isinstance(source, Scores) and kind:
+            raise InvalidSetting(f"scores say of what kind each item is, so that {kind!r} cannot be said of all of them; leave it out")
         calibration = self.calibrated
-        scores = source if isinstance(source, Scores) else self.scorer(source)
-        judged = calibration.judge(scores)
+        scores = source if isinstance(source, Scores) else self.scorer(self.opened(source, kind))
+        judged = self._judged(scores)
         if fdr is not None:
-            return batch_verdicts_of(scores, judged, fdr, self.depth, self.seen)
+            return replace(batch_verdicts_of(scores, judged, fdr, self.depth, self.seen), kinds=self.model.kinds)
         settled = self.settled(policy)
-        return Verdicts(tuple(verdicts_of(scores, judged, settled, self.depth, self.seen)), scores.columns, settled.promise(len(calibration)))
+        verdicts = tuple(verdicts_of(scores, judged, settled, self.depth, self.seen))
+        return Verdicts(verdicts, scores.columns, settled.promise_each(calibration.kinds), self.model.kinds)
 
-    def __call__(self, item: Any, policy: Policy | None = None) -> Verdict:
+    def __call__(self, item: Any, policy: Policy | None = None, kind: str = "") -> Verdict:
         """The verdict on a single item: a path or an array of one item.
 
         Raises:
             what :meth:`judge` raises.
         """
-        return next(self.judge(Items.single(item), policy))[1]
+        return next(self.judge(Items.single(item), policy, kind=kind))[1]
 
     def settled(self, policy: Policy | None = None) -> Policy:
-        """The policy with its level settled for these references."""
-        return (policy or self.policy).resolve(len(self.calibrated))
+        """The policy with its level settled for these references; of several kinds, for the kind with the fewest."""
+        return (policy or self.policy).resolve_each(self.calibrated.kinds)
+
+    def promise(self, policy: Policy | None = None) -> str:
+        """What is promised about good items, and about those of each kind where there are several, in one plain sentence."""
+        return self.settled(policy).promise_each(self.calibrated.kinds)
 
     @property
     def calibrated(self) -> Calibration:
@@ -335,10 +377,3 @@ class Detector:
             return Detector(model) if said is None else Detector(model, recipe_from(said["recipe"]), Policy(**said["policy"]))
         except (KeyError, TypeError) as error:
             raise DamagedModel(f"{folder} describes its detector incompletely ({type(error).__name__}: {error}); fit it again") from error
-
-
-def _once(scores: Scores) -> list[int]:
-    """Rows of readable items, each content once."""
-    first: dict[str, int] = {}
-    readable = [i for i, problem in enumerate(scores.problems) if not problem]
-    return [i for i in readable if not scores.digests[i] or first.setdefault(scores.digests[i], i) == i]

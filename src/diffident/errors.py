@@ -8,6 +8,7 @@ DiffidentError
 │  └─ TooLarge          more pixels than are opened safely (decompression bombs)
 ├─ NoItems              nothing to work on: an empty folder, or nothing readable in it
 ├─ NotLabelled          a folder whose names do not tell the good from the strange
+├─ UnknownKind          items of a kind that the model does not know, or of none where it tells kinds apart
 ├─ TooFewItems          too few to train and calibrate on
 ├─ WrongShape           tensors that do not fit together
 ├─ Unconditional        a condition was given to a denoiser that takes none
@@ -66,6 +67,10 @@ class NoItems(DiffidentError):
 
 class NotLabelled(DiffidentError):
     """The folder does not say by its subfolders which items are good and which are strange."""
+
+
+class UnknownKind(DiffidentError):
+    """Items are of a kind that the model does not know, or of none where it tells kinds apart; the message names those it knows."""
 
 
 class TooFewItems(DiffidentError):

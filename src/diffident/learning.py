@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,23 +13,23 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from . import checkpoint, noise, optimise, registry
+from . import checkpoint, optimise, registry
 from .calibration import needed
 from .data import AT_LEAST, Item, Items, split
 from .detector import Detector
 from .errors import InvalidSetting, ItemError, NoItems, TooFewItems, TooFewReferences
 from .folder import writable
 from .gallery import KEEP
-from .hardware import precision as settled_precision
+from .kinds import Kinds
+from .lessons import Descent, exactly, lives_in, steps_of
 from .modalities import Modality, Opened
-from .model import Model
+from .model import CHUNK, Model
 from .optimise import Record
 from .recipes import Recipe
-from .settings import AUTO, EXACT, PLACELESS, Training, suited
-from .spaces import Space, space_from
-from .steps import Step, chosen
+from .settings import EXACT, OWN, Training, suited
+from .spaces.activations import Activations
+from .spaces.pixels import Pixels
 from .tiles import Tiles
 from .verdict import LEVELS, Policy
 
@@ -38,9 +37,6 @@ T = TypeVar("T")
 
 #: Tiles that the denoiser is asked about at once: the fewest that a chunk may have, since tiles are large.
 TILED_CHUNK = 16
-
-#: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
-WATCHED, MOST_WATCHED = 20, 256
 
 
 @runtime_checkable
@@ -86,6 +82,9 @@ def train(
     every: float = 30.0,
     precision: str = "auto",
     prepare: tuple[str, ...] | None = None,
+    vary: tuple[str, ...] | None = None,
+    features: str | None = None,
+    kinds: str = "",
     tile: int | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
@@ -103,8 +102,8 @@ def train(
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
             learns pixels for ``reconstruction``; with a ``tile`` ``texture``. In tiles the highest place counts, whatever the recipe combines.
         out: the folder to write.
-        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, tile: see
-            :class:`Training`.
+        network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary,
+            features, kinds, tile: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
 
@@ -121,7 +120,8 @@ def train(
     (1, 8, 8)
     """
     asked = suited(recipe, network, tile)
-    how = Training(network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, tile).settled(asked)
+    given = (network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary, features)
+    how = Training(*given, kinds, tile).settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -195,7 +195,7 @@ def _drained(records: Generator[Record, None, T], how: Training, progress: Progr
     def caught() -> Generator[Record, None, None]:
         returned.append((yield from records))
 
-    total = 0 if how.network in EXACT else how.schedule.steps
+    total = how.schedule.steps if how.descends else 0
     with closing(caught()) as steps:
         for _ in progress(steps, "learning", total, how.batch) if total else steps:
             pass
@@ -206,7 +206,7 @@ def _alone(source: Any, asked: Recipe, how: Training, progress: Progress) -> Gen
     optimise.join()
     opened, _, kind = _opened(source, asked, how, progress)
     kind, values = _fitted(kind, opened)
-    return (yield from _model(values, kind, asked, "model", how, None))[0]
+    return (yield from _model(values, kind, asked, "model", how, None, _kinds(opened, how)))[0]
 
 
 def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: str, progress: Progress, out: Path | None) -> Generator[Record, None, Outcome]:
@@ -214,10 +214,10 @@ def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: s
     opened, left_out, kind = _opened(source, asked, how, progress)
     if len(opened) < 2:
         raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
-    learned, held_out = split(Items(tuple(item for item, _ in opened)), [one.digest for _, one in opened], how.share, seed=how.seed)
-    _require_enough(policy, len(opened), len(held_out), how.share)  # before the work, not after it
-    kind, values = _fitted(kind, [opened[i] for i in learned])
-    model, loss = yield from _model(values, kind, asked, name, how, out)
+    learned, held_out = _parted(opened, how, policy)
+    known_good = [opened[i] for i in learned]
+    kind, values = _fitted(kind, known_good)
+    model, loss = yield from _model(values, kind, asked, name, how, out, _kinds(known_good, how))
     references = Items(tuple(opened[i][0] for i in held_out))
     detector = Detector(model, asked, policy)
     return Outcome(detector.fit_parts(*detector.measure(references, how.keep, progress)), left_out, loss)
@@ -231,10 +231,10 @@ def place_of(out: Path) -> checkpoint.Place:
 def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tuple[list[tuple[Item, Opened]], tuple[tuple[str, str], ...], Modality]:
     """Every item that can be learned from, the others with the reason, and the modality's settings."""
     known: type[Modality] = registry.find("modalities", how.modality)  # type: ignore[assignment]
-    if how.network == "unet" and not known.gridded:
-        raise InvalidSetting(f"a U-Net looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
+    if not known.gridded:
+        _require_no_neighbours(how)
     items = known.items(source)
-    kind = known.learn(items, how.tile or how.size, how.channels, _lives(asked, how).roomy)
+    kind = known.learn(items, how.tile or how.size, how.channels, lives_in(asked, how).roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
@@ -244,6 +244,8 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
             continue
         if not np.isfinite(one.values).all():
             bad.append((item.name, "not finite: some of its values are NaN or infinite"))
+        elif how.kinds and not item.kind:
+            bad.append((item.name, "of no kind: it lies in no folder, and the first folder says the kind"))
         elif one.digest in first:
             bad.append((item.name, f"a copy of {first[one.digest]}, to the byte: it would count twice"))
         else:
@@ -266,9 +268,30 @@ def _in_tiles(kind: Modality, item: Item, tiles: Tiles, how: Training, count: in
     return replace(whole, values=tiles.some(whole.values, how.tiles_of(count, own), how.seed ^ own))
 
 
-def _each_tile(opened: Sequence[Opened], how: Training) -> Sequence[Opened]:
-    """Every tile as an item of its own; items themselves where there are no tiles."""
-    return opened if how.tile is None else [replace(one, values=tile) for one in opened for tile in one.values]
+def _each_tile(opened: Sequence[Opened], kinds: Sequence[str]) -> tuple[list[Opened], list[str]]:
+    """Every tile as an item of its own, and the kind of each where there are kinds.
+
+    Raises:
+        TooFewItems: there is no room for a tile of some kind.
+    """
+    tiles = [replace(one, values=tile) for one in opened for tile in one.values]
+    each = [kind for one, kind in zip(opened, kinds, strict=True) for _ in one.values] if kinds else []
+    if lacking := sorted(set(kinds) - set(each)):
+        raise TooFewItems(f"of {len(opened)} items {len(tiles)} tiles are learned from, and none of the kind {lacking[0]!r}; give a smaller tile")
+    return tiles, each
+
+
+def _require_no_neighbours(how: Training) -> None:
+    """Refuse what looks at neighbours for items whose elements have none."""
+    seeing = {
+        "a U-Net": how.network == "unet",
+        f"the space {how.space!r}": how.space == "features",
+        "features": how.features is not None,
+        "preparing": bool(how.prepare),
+        "varying": bool(how.vary),
+    }
+    if asked := next((name for name, wanted in seeing.items() if wanted), None):
+        raise InvalidSetting(f"{asked} looks at neighbours, and the elements of a {how.modality} have none; give network='mlp', or 'none' to keep the items")
 
 
 def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Modality, list[Opened]]:
@@ -277,10 +300,29 @@ def _fitted(kind: Modality, opened: Sequence[tuple[Item, Opened]]) -> tuple[Moda
     return fitted, [one if fitted == kind else fitted.open(item) for item, one in opened]
 
 
-def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> None:
+def _kinds(opened: Sequence[tuple[Item, Opened]], how: Training) -> list[str]:
+    """The kind of each item; none where kinds are not told apart."""
+    return [item.kind for item, _ in opened] if how.kinds else []
+
+
+def _parted(opened: Sequence[tuple[Item, Opened]], how: Training, policy: Policy) -> tuple[list[int], list[int]]:
+    """Which items are learned from and which are held out, each kind parted by content for itself; refused where they are too few."""
+    kinds, learned, held_out = _kinds(opened, how) or [""] * len(opened), list[int](), list[int]()
+    for kind in dict.fromkeys(kinds):
+        rows = [i for i, one in enumerate(kinds) if one == kind]
+        if len(rows) < 2:
+            raise TooFewItems(f"cannot learn and calibrate with 1 readable item of the kind {kind!r}; give at least 38 for Policy(flag=0.05), 198 for 0.01")
+        own, others = split(rows, [opened[i][1].digest for i in rows], how.share, seed=how.seed)
+        _require_enough(policy, len(rows), len(others), how.share, kind)  # before the work, not after it
+        learned += [rows[i] for i in own]
+        held_out += [rows[i] for i in others]
+    return sorted(learned), sorted(held_out)
+
+
+def _require_enough(policy: Policy, count: int, held_out: int, share: float, kind: str) -> None:
     """Refuse, before learning, a policy that the items held out cannot serve, and say how many items it takes in all."""
     try:
-        policy.resolve(held_out)
+        policy.resolve(held_out, kind)
     except TooFewReferences as refusal:
         references = needed(policy.flag or LEVELS[-1])
         enough = 2 * references if references <= AT_LEAST else math.ceil(references / share)
@@ -288,63 +330,28 @@ def _require_enough(policy: Policy, count: int, held_out: int, share: float) -> 
 
 
 def _model(
-    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None
+    opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None, kinds: Sequence[str]
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
-    opened = _each_tile(opened, how)
-    known_good = torch.from_numpy(np.stack([one.values for one in opened]))
-    steps = _steps(known_good, how)
+    if how.tiles is not None:
+        opened, kinds = _each_tile(opened, kinds)
+    known_good, digests = torch.from_numpy(np.stack([one.values for one in opened])), tuple(one.digest for one in opened)
+    steps = steps_of(known_good, how)
     for step in steps:
         known_good = step(known_good)
-    lives = _lives(asked, how).at(how.precision).learned(known_good)
-    values = lives.encode(known_good)
-    parts: dict[str, Any] = {"steps": steps, "tiles": how.tiles} | ({"chunk": TILED_CHUNK} if how.tiles else {})
-    notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how)}
+    about = " ".join([str(kind.config()), *(str(step.config()) for step in steps), *digests])
+    descent, loss = Descent(how, about, None if out is None else place_of(out).folder), None
+    if how.features == OWN:
+        own, loss, _ = yield from descent.of(known_good, "unet", Pixels())
+        lives = Activations.of(own) if how.tile is None else Activations.of(own).tiled(how.tile)
+    else:
+        lives = lives_in(asked, how)
+    lives = lives.at(how.precision).learned(known_good)
     if how.network in EXACT:
-        inner = how.tiles.inner(values) if how.tiles and how.network in PLACELESS else values  # near the edge of a tile surroundings are missing
-        exact = EXACT[how.network](inner, lives, how.seed)
-        return Model(exact, kind, lives, seen=frozenset(one.digest for one in opened), name=name, notes=notes, **parts), None
-    watched = _watched(len(opened), how.seed)
-    learns = np.setdiff1d(np.arange(len(opened)), watched)
-    items = hashlib.sha256(
-        " ".join([str(kind.config()), str(lives.config()), *(str(step.config()) for step in steps), *(one.digest for one in opened)]).encode()
-    ).hexdigest()
-    place = None if out is None else place_of(out).folder
-    record = yield from _last(optimise.descend(values[learns], values[watched], how.network or "", how.shaped(values.shape[1:]), how.schedule, place, items))
-    seen = frozenset(opened[i].digest for i in learns)
-    notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(how.precision)}
-    loss = record.held_out if len(watched) else None  # of a handful none is watched
-    notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}
-    return Model(record.finished, kind, lives, seen=seen, name=name, notes=notes, **parts), loss
-
-
-def _steps(known_good: Tensor, how: Training) -> tuple[Step, ...]:
-    """The steps that were asked for, one after the other; ``auto`` takes those that help, decided on these known-good items alone."""
-    steps: list[Step] = []
-    for name in how.prepare or ():
-        found = chosen(known_good, how.seed) if name == AUTO else (registry.find("steps", name).learn(known_good),)  # type: ignore[attr-defined]
-        for step in found:
-            known_good = step(known_good)
-        steps += found
-    return tuple(steps)
-
-
-def _lives(asked: Recipe, how: Training) -> Space:
-    """The space that the recipe or else the settings ask for, before it has learned anything."""
-    space = space_from({"name": how.space, **(asked.housing if asked.space == how.space else {})})
-    return space if how.tile is None else space.tiled(how.tile)
-
-
-def _last(records: Generator[Record, None, None]) -> Generator[Record, None, Record]:
-    """The same records; returns the last of them."""
-    with closing(records):  # whoever stops listening stops the descent at once, which writes where it stands
-        latest = next(records)
-        yield latest
-        for latest in records:
-            yield latest
-    return latest
-
-
-def _watched(count: int, seed: int) -> np.ndarray:
-    """Which items are only watched, ascending; none of a handful."""
-    return np.sort(noise.order(count, "watched", seed)[: min(count // WATCHED, MOST_WATCHED)].numpy())
+        denoiser, learns = exactly(known_good, lives, how, kinds), range(len(digests))
+    else:
+        denoiser, loss, learns = yield from descent.of(lives.encode(known_good), how.network or "", lives)
+        denoiser = Kinds(sorted(set(kinds)), (denoiser,)) if kinds else denoiser
+    notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how), **descent.notes}
+    seen, chunk = frozenset(digests[i] for i in learns), CHUNK if how.tiles is None else TILED_CHUNK
+    return Model(denoiser, kind, lives, chunk, seen, name, notes, steps, how.tiles), loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,8 @@ from torch import Tensor
 from . import registry
 from .data import Item
 from .denoiser import Denoiser, StoredDenoiser
-from .errors import InvalidSetting
+from .errors import InvalidSetting, UnknownKind
+from .kinds import Kinds
 from .modalities import Modality
 from .spaces import Space
 from .spaces.pixels import Pixels
@@ -79,6 +80,47 @@ class Model:
         """Every number of its parts, by part and name."""
         parts = {"denoiser": self.stored.tensors(), "space": self.space.tensors()} | {f"steps.{i}": step.tensors() for i, step in enumerate(self.steps)}
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of items that it tells apart, by name; none if it tells none apart."""
+        return self.denoiser.names if isinstance(self.denoiser, Kinds) else ()
+
+    def given(self, kind: str) -> Denoiser:
+        """The denoiser for items of that kind; where kinds are not told apart it is the same for all, and the kind is not looked at.
+
+        Raises:
+            UnknownKind: kinds are told apart, and this is none of them.
+        """
+        if not self.kinds:
+            return self.denoiser
+        self.require(kind)
+        return self.denoiser.given(kind)
+
+    def require(self, kind: str) -> None:
+        """Refuse the name of a kind that is not known here.
+
+        Raises:
+            UnknownKind: it is not.
+        """
+        if kind not in self.kinds:
+            asked = f"of the kind {kind!r}" if kind else "of no kind"
+            known = f"knows {', '.join(self.kinds)}; name one of them (--kind, or Items.of_kind)" if self.kinds else "tells no kinds apart; leave it out"
+            raise UnknownKind(f"the item is said to be {asked}, and the model {self.name!r} {known}")
+
+    def known(self, kind: str) -> str:
+        """The name of a kind if it is known here; empty otherwise."""
+        return kind if kind in self.kinds else ""
+
+    def of_kinds(self, names: Sequence[str]) -> Model:
+        """This model for items of several kinds that are calibrated apart: it answers about all of them as it did.
+
+        Raises:
+            InvalidSetting: names that are none, it tells kinds apart already, or the denoiser cannot be kept.
+        """
+        if self.kinds:
+            raise InvalidSetting(f"the model {self.name!r} tells kinds apart already: {', '.join(self.kinds)}; take them, or train again")
+        return replace(self, denoiser=Kinds(names, (self.stored,)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -22,8 +22,8 @@ from .tiles import Tiles
 #: A map that people see has at most so many places a side; of a finer one each place is the highest of a square.
 FINEST = 1024
 
-#: What asks about a full chunk of tiles (n, C, side, side) whose corners lie there: a trajectory for each different walk.
-Ask = Callable[[Tensor, Sequence[tuple[int, int]]], Mapping[Any, Any]]
+#: What asks about a full chunk of tiles (n, C, side, side), of so many the kind and where the corners lie: a trajectory for each different walk.
+Ask = Callable[[Tensor, Sequence[str], Sequence[tuple[int, int]]], Mapping[Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class Mosaic:
             )
 
     def stream(self, items: Items) -> Iterator[tuple[Items, Scores, np.ndarray]]:
-        """Item by item: it, its row, and its map (1, h, w), NaN throughout where it cannot be read or is not finite."""
+        """Item by item: it, its row, and its map (1, h, w), NaN throughout where it cannot be read, is not finite or of no known kind."""
         for i in range(len(items)):
             yield items[i : i + 1], *self.judged(items[i])
 
@@ -66,9 +66,9 @@ class Mosaic:
             opened = self.opened(item)
         except ItemError as error:
             return self._row(item, None, str(error)), np.full((1, 1, 1), np.nan, np.float32)
-        maps = self.maps(opened.values)
-        if not np.isfinite(opened.values).all():
-            maps = np.full_like(maps, np.nan)
+        kind = self.model.known(item.kind)
+        said = np.isfinite(opened.values).all() and bool(kind or not self.model.kinds)
+        maps = self.maps(opened.values, kind) if said else np.full_like(self._blank(opened.values), np.nan)
         return self._row(item, opened, "", maps), reduced(total(maps))[None]
 
     def map(self, item: Item) -> np.ndarray:
@@ -76,8 +76,9 @@ class Mosaic:
 
         Raises:
             ItemError: see :meth:`opened`.
+            UnknownKind: the model tells kinds apart, and it is of none that is known.
         """
-        return reduced(total(self.maps(self.opened(item).values)))
+        return reduced(total(self.maps(self.opened(item).values, self.model.known(item.kind))))
 
     def opened(self, item: Item) -> Opened:
         """An item at its own size.
@@ -89,13 +90,13 @@ class Mosaic:
         self.tiles.require(opened.values.shape[1:], item.name)
         return opened
 
-    def maps(self, values: np.ndarray) -> np.ndarray:
-        """(readings, rows, columns) float32: how high each place of an item (C, h, w) is, bands added up."""
-        whole = np.empty((len(self.columns), *(-(-length // self.place) for length in values.shape[1:])), np.float32)
+    def maps(self, values: np.ndarray, kind: str = "") -> np.ndarray:
+        """(readings, rows, columns) float32: how high each place of an item (C, h, w) of a kind is, bands added up."""
+        whole = self._blank(values)
         corners = self.tiles.lay(values.shape[1:])
         for start in range(0, len(corners), self.model.chunk):
             some = corners[start : start + self.model.chunk]
-            cores = self.tiles.inner(self.heights(values, some)[0]).numpy()
+            cores = self.tiles.inner(self.heights(values, some, kind)[0]).numpy()
             for corner, core in zip(some, cores.swapaxes(0, 1), strict=True):
                 top, left = ((at + self.tiles.halo) // self.place for at in corner)
                 part = whole[:, top : top + core.shape[1], left : left + core.shape[2]]
@@ -103,18 +104,18 @@ class Mosaic:
         return whole
 
     @torch.no_grad()
-    def heights(self, values: np.ndarray, corners: Sequence[tuple[int, int]]) -> tuple[Tensor, Mapping[Any, Any]]:
+    def heights(self, values: np.ndarray, corners: Sequence[tuple[int, int]], kind: str = "") -> tuple[Tensor, Mapping[Any, Any]]:
         """Of the tiles at those corners (readings, n, grid, grid), bands added up, and what the model answered."""
         chunk = torch.zeros(self.model.chunk, *self.model.shape)
         for i, corner in enumerate(corners):
             chunk[i] = torch.nan_to_num(torch.from_numpy(self.tiles.cut(values, corner)))
-        films, size = self.ask(chunk, corners), self.model.shape[1:]
+        films, size = self.ask(chunk, [kind] * len(corners), corners), self.model.shape[1:]
         bands = [self.model.space.bands(r.of.map(films[r.walk], r.settings), size)[: len(corners)] for r in self.recipe.readings]
         return torch.stack([_added(one.float().cpu()) for one in bands]), films
 
-    def strangest(self, values: np.ndarray) -> tuple[int, int]:
+    def strangest(self, values: np.ndarray, kind: str = "") -> tuple[int, int]:
         """Where the tile lies that holds the highest place."""
-        heights = total(self.maps(values))
+        heights = total(self.maps(values, kind))
         row, column = (int(at) * self.place // self.tiles.core * self.tiles.core for at in np.unravel_index(int(heights.argmax()), heights.shape))
         return row - self.tiles.halo, column - self.tiles.halo
 
@@ -137,6 +138,10 @@ class Mosaic:
         """One for each reading: its highest place."""
         return tuple(reading.label for reading in self.recipe.readings)
 
+    def _blank(self, values: np.ndarray) -> np.ndarray:
+        """Room for the maps of an item."""
+        return np.empty((len(self.columns), *(-(-length // self.place) for length in values.shape[1:])), np.float32)
+
     def _row(self, item: Item, opened: Opened | None, problem: str, maps: np.ndarray | None = None) -> Scores:
         highest = np.full((len(self.columns), 1), np.nan) if maps is None else maps.reshape(len(maps), -1).max(axis=1, keepdims=True)
         top = np.nan if maps is None else total(maps).max()
@@ -151,6 +156,7 @@ class Mosaic:
             vitals=(opened.vitals if opened else {},),
             problems=(problem,),
             maps=np.full((1, 1, 1, 1), top, np.float32),
+            kinds=(self.model.known(item.kind),),
             sizes=np.array([opened.values.shape[1:] if opened else (0, 0)], np.float64),
         )
 

@@ -60,7 +60,7 @@ class Positions(StoredDenoiser):
         self._means = means.reshape(groups, deep, positions).permute(0, 2, 1).unsqueeze(2).float().contiguous()  # (g, p, 1, d)
         # matrix kernels round a ragged edge by the row's place in the batch
         wide = torch.nn.functional.pad(axes.float(), (0, -deep % 16, 0, -kept % 16)).flatten(0, 1)
-        self._axes, self._turned = wide, wide.transpose(1, 2).contiguous()  # (g p, k', d') and its transpose
+        self._axes, self._turned = wide, wide.transpose(1, 2)  # (g p, k', d') and its transpose
 
     @classmethod
     def fitted(cls, items: Float[Tensor, "n c *grid"], groups: int = 1, rank: int = RANK, shrinkage: float = SHRINKAGE) -> Positions:
@@ -86,6 +86,10 @@ class Positions(StoredDenoiser):
         parts = [_principal(part, rank, shrinkage) for part in off.chunk(groups, dim=1)]
         axes, variances, rest = (torch.stack(of) for of in zip(*parts, strict=True))
         return cls(means, axes.half(), variances, rest)
+
+    def flat(self) -> Positions:
+        """The same axes and next to nothing beside them: told little noise, it answers with the principal components of an item."""
+        return Positions(self.means, self.axes, self.variances, self.rest * 0 + 1e-12)
 
     def __call__(self, x_t: Float[Tensor, "n c *grid"], alpha: Level, sigma: Level) -> Float[Tensor, "n c *grid"]:
         groups, positions, kept, deep = self.axes.shape

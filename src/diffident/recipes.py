@@ -18,7 +18,7 @@ from .errors import InvalidSetting
 from .probes import Cost, Probe
 from .statistics import Statistic
 from .trajectory import Trajectory
-from .verdict import COLUMNS
+from .verdict import COLUMNS, KIND
 from .walks import Clean, Compare, Descend, Encode, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk, walk_from
 
 
@@ -65,6 +65,7 @@ class Recipe:
         network: what is learned unless something else is asked for: see ``diffident.Training``.
         housing: settings of the space, for models that are trained for this recipe.
         prepare: what is done to items before they enter the space, by name: see ``diffident.steps``.
+        vary: how known-good items are changed to learn from more of them: see ``diffident.variations``.
 
     Raises:
         InvalidSetting: no readings, two with one name, settings that a statistic lacks, or a walk with fewer noise draws than it needs.
@@ -78,6 +79,7 @@ class Recipe:
     network: str = "unet"
     housing: Mapping[str, Any] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = [reading.label for reading in self.readings]
@@ -89,7 +91,7 @@ class Recipe:
         blind = [reading.label for reading in self.readings if not reading.of.per_element]
         if combiner(self.combine).reads == "maps" and blind:  # refused here, not after the scoring
             raise InvalidSetting(f"the recipe {self.name!r} combines maps, and {blind[0]!r} has none; combine numbers, with 'gaussian', 'ranks' or 'robust'")
-        taken = sorted(set(labels) & set(COLUMNS))
+        taken = sorted(set(labels) & {*COLUMNS, KIND})
         if taken:
             raise InvalidSetting(f"the recipe {self.name!r} calls a reading {taken[0]!r}, which is a column of every result; name it otherwise")
         for reading in self.readings:
@@ -160,7 +162,14 @@ class Recipe:
     def config(self) -> dict[str, Any]:
         """The recipe as plain data for JSON; :func:`recipe_from` reads it back."""
         plain = {"space": self.space, "combine": self.combine, "source": self.source, "network": self.network}
-        return {"name": self.name, "readings": [r.config() for r in self.readings], **plain, "housing": dict(self.housing), "prepare": list(self.prepare)}
+        return {
+            "name": self.name,
+            "readings": [r.config() for r in self.readings],
+            **plain,
+            "housing": dict(self.housing),
+            "prepare": list(self.prepare),
+            "vary": list(self.vary),
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -172,7 +181,12 @@ class Recipe:
 def recipe_from(config: Mapping[str, Any]) -> Recipe:
     """The recipe that :meth:`Recipe.config` described."""
     readings = tuple(Reading(walk_from(r["walk"]), r["statistic"], _tuples(r["settings"]), r["name"]) for r in config["readings"])
-    later = {"network": config.get("network", "unet"), "housing": _tuples(config.get("housing", {})), "prepare": tuple(config.get("prepare", ()))}
+    later = {
+        "network": config.get("network", "unet"),
+        "housing": _tuples(config.get("housing", {})),
+        "prepare": tuple(config.get("prepare", ())),
+        "vary": tuple(config.get("vary", ())),
+    }
     return Recipe(config["name"], readings, config["space"], config["combine"], config["source"], **later)
 
 
@@ -203,7 +217,7 @@ RECONSTRUCTION = _keep(
     )
 )
 
-#: Ask at each place of what a frozen network sees, at three sizes, how far the item lies from what is usual there; calibrated place by place.
+#: Ask at each place of what a frozen network sees how far the item lies from what is usual there; calibrated place by place.
 INSPECTION = _keep(
     Recipe(
         "inspection",
@@ -211,6 +225,7 @@ INSPECTION = _keep(
         space="features",
         combine="places",
         network="positions",
+        vary=("auto",),
         source="a Gaussian per position as in Defard et al. 2021 (PaDiM, 2011.08785), read as the residual of its exact denoiser",
     )
 )
@@ -223,7 +238,7 @@ MEMORY = _keep(
         space="features",
         combine="highest",
         network="patches",
-        housing={"blocks": (6, 13), "sizes": (256,)},
+        housing={"blocks": (6, 13), "sizes": (256,), "grid": 32, "style": 0.0},
         source="Roth et al. 2022 (PatchCore, 2106.08265)",
     )
 )
@@ -236,10 +251,31 @@ TEXTURE = _keep(
         space="features",
         combine="highest",
         network="texture",
-        housing={"blocks": (3, 6), "sizes": (256,), "grid": 32},
+        housing={"blocks": (3, 6), "sizes": (256,), "grid": 32, "style": 0.0},
         source="one Gaussian for all places of an early block, after Defard et al. 2021 (PaDiM, 2011.08785)",
     )
 )
+
+#: Mahalanobis' distance of each place to what is usual there.
+MAHALANOBIS = _keep(
+    Recipe(
+        "mahalanobis",
+        (Reading(Clean(grids.exploding([0.1, 1e4])), "mahalanobis"),),
+        space="features",
+        combine="highest",
+        network="positions",
+        housing={"blocks": (6, 13), "sizes": (256,), "grid": 32, "style": 0.0},
+        source="Defard et al. 2021 (PaDiM, 2011.08785)",
+    )
+)
+
+#: The distance to the nearest known-good item, pixel by pixel.
+KNN = _keep(
+    Recipe("knn", (Reading(Clean(grids.exploding([0.001])), "residual"),), combine="ranks", network="none", source="nearest neighbours, Cover and Hart 1967")
+)
+
+#: What the principal components of known-good items leave unexplained.
+PCA = _keep(Recipe("pca", (Reading(Clean(grids.exploding([0.001])), "residual"),), combine="ranks", network="pca", source="Jackson and Mudholkar 1979"))
 
 #: Noise the item half way, walk it back to the data, and compare.
 PARTIAL = _keep(

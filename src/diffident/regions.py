@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .calibration import Places
-from .calibration.ranks import steps
+from .calibration.ranks import reaches, steps
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class Where:
         mask: (h, w) bool: what is marked. A known-good item has anything marked with at most the level's probability; None
             where the recipe promises nothing about places.
         regions: the connected parts of the mask, strangest first.
+        level: at which places are marked; NaN without a mask.
     """
 
     map: np.ndarray
     mask: np.ndarray | None = None
     regions: tuple[Region, ...] = ()
+    level: float = math.nan
 
 
 def ceiling(places: Places, row: int, level: float) -> float:
@@ -57,7 +59,7 @@ def ceiling(places: Places, row: int, level: float) -> float:
     >>> ceiling(calm, 0, 0.05)
     94.0
     """
-    known = np.sort(places.ceilings[row])
+    known = np.sort(places.beside(row))
     k = steps(len(known), level)
     return float(known[len(known) - k]) if k else math.inf
 
@@ -72,9 +74,9 @@ def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level:
         row: of the item in it.
         size: height and width of the item as it was stored, in pixels.
     """
-    top = ceiling(places, row, level)
-    mask = np.maximum(fine, blocky) > top
-    return Where(fine, mask, tuple(_regions(mask, np.maximum(fine, blocky), places.ceilings[row], size)))
+    tall, top = np.maximum(fine, blocky), ceiling(places, row, level)
+    mask = (tall > top) & reaches(float(places.p[row].min()), level)  # heights were rounded on their way here, and the promise may not be
+    return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size)), level)
 
 
 def in_parts(found: Where, parts: float) -> Where:

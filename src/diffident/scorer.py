@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -91,8 +91,8 @@ class Scorer:
     recipe: Recipe | str
 
     def __post_init__(self) -> None:
-        lives = self.model.space.config()["name"]
-        if self.asked.space and self.asked.space != lives:
+        if self.asked.space and not self.model.space.suits(self.asked.space):
+            lives = self.model.space.config()["name"]
             raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")
         self.mosaic  # noqa: B018 - asked for its refusal
 
@@ -158,10 +158,12 @@ class Scorer:
             NotPerElement: the recipe has no reading per element.
             ItemError: the item cannot be read.
         """
+        mapped, one = self._mapped, Items.single(item)[0]
+        kind = self._asked_of(one)
         if self.mosaic is not None:
-            return self.mosaic.map(Items.single(item)[0])
-        mapped, opened = self._mapped, [self.model.modality.open(Items.single(item)[0])]
-        return self._maps(opened, self._films(opened), mapped)[0]
+            return self.mosaic.map(one)
+        opened = [self.model.modality.open(one)]
+        return self._maps(opened, self._films(opened, [kind]), mapped)[0]
 
     def examine(self, item: Any) -> Examined:
         """One item with everything that the model answered, for people to look at; asked once, and its row is as in any company.
@@ -170,29 +172,32 @@ class Scorer:
 
         Raises:
             ItemError: the item cannot be read.
+            UnknownKind: the model tells kinds apart, and it is of none that is known.
         """
         part = Items.single(item)
+        kind = self._asked_of(part[0])
         if self.mosaic is not None:
-            return self._strangest(self.mosaic, part[0])
+            return self._strangest(self.mosaic, part[0], kind)
         opened = [self.model.modality.open(part[0])]
-        films, mapped = self._films(opened), self.asked.mapped
+        films, mapped = self._films(opened, [kind]), self.asked.mapped
         where = self._maps(opened, films, mapped)[0] if mapped else None
         return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where, Lift(self.model, opened))
 
-    def _strangest(self, mosaic: Mosaic, item: Item) -> Examined:
+    def _strangest(self, mosaic: Mosaic, item: Item, kind: str) -> Examined:
         """The tile with the highest place, as an item of its own, and the row of the whole."""
         whole = mosaic.opened(item)
-        corner = mosaic.strangest(whole.values)
-        heights, films = mosaic.heights(whole.values, [corner])
+        corner = mosaic.strangest(whole.values, kind)
+        heights, films = mosaic.heights(whole.values, [corner], kind)
         tile = Opened(mosaic.tiles.cut(whole.values, corner), whole.vitals, whole.digest)
         one = {walk: film.select([0]) for walk, film in films.items()}
         return Examined(tile, mosaic.judged(item)[0], one, total(heights[:, 0].numpy()), Lift(self.model, [tile]))
 
     def witness(self) -> np.ndarray:
-        """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k): what shows whether another machine agrees."""
+        """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k), for each kind: what shows whether another machine agrees."""
         opened = [Opened(one.numpy(), {}, "") for one in items_of(self.model)]
         with torch.no_grad():
-            return self.asked.read(self._films(opened)).cpu().numpy()[: len(opened)]
+            films = [self._films(opened, [kind] * len(opened)) for kind in self.model.kinds or ("",)]
+            return np.concatenate([self.asked.read(one).cpu().numpy()[: len(opened)] for one in films])
 
     def require_maps(self) -> None:
         """Refuse, before the work, a recipe that has no map.
@@ -218,7 +223,8 @@ class Scorer:
         for start in range(0, len(items), self.model.chunk):
             part = items[start : start + self.model.chunk]
             opened = [self._open(item) for item in part]
-            yield part, opened, self._films(_read(opened))
+            asked = [self.model.known(item.kind) for item, one in zip(part, opened, strict=True) if isinstance(one, Opened)]
+            yield part, opened, self._films(_read(opened), asked)
 
     def _scores(self, part: Items, opened: Sequence[Opened | str], films: Films) -> Scores:
         with torch.no_grad():
@@ -234,7 +240,14 @@ class Scorer:
             vitals=tuple(one.vitals if isinstance(one, Opened) else {} for one in opened),
             problems=tuple("" if isinstance(one, Opened) else one for one in opened),
             maps=self._bands(opened, films) if self.asked.combines_maps else None,
+            kinds=tuple(self.model.known(item.kind) for item in part),
         )
+
+    def _asked_of(self, item: Item) -> str:
+        """The kind, if the model tells kinds apart, of an item that is looked at by itself: an unknown one is refused."""
+        if self.model.kinds:
+            self.model.require(item.kind)
+        return self.model.known(item.kind)
 
     def _bands(self, opened: Sequence[Opened | str], films: Films) -> np.ndarray:
         """(n, bands, *grid) float32: the maps that are combined, those of all readings one after the other."""
@@ -251,21 +264,22 @@ class Scorer:
             return _spread(opened, back.numpy())
 
     def _open(self, item: Item) -> Opened | str:
-        """The item as tensors, or in words why not."""
+        """The item as tensors, or in words why not. Of one of no known kind there is nothing to ask: it has no numbers."""
         try:
-            return self.model.modality.open(item)
+            opened = self.model.modality.open(item)
         except ItemError as error:
             return str(error)
+        return replace(opened, values=np.full_like(opened.values, np.nan)) if self.model.kinds and not self.model.known(item.kind) else opened
 
-    def _films(self, opened: Sequence[Opened]) -> Films:
-        """One trajectory for each different walk of the recipe, over a full padded chunk."""
+    def _films(self, opened: Sequence[Opened], kinds: Sequence[str]) -> Films:
+        """One trajectory for each different walk of the recipe, over a full padded chunk; ``kinds`` has one for each item."""
         with torch.no_grad():
-            return self._asked(self._items(opened))
+            return self._asked(self._items(opened), kinds)
 
-    def _asked(self, chunk: Tensor, corners: Sequence[tuple[int, int]] = ()) -> Films:
+    def _asked(self, chunk: Tensor, kinds: Sequence[str], corners: Sequence[tuple[int, int]] = ()) -> Films:
         """The same over a full chunk of values, which are tiles where corners are given."""
         elements = self.model.encode(chunk)
-        return {walk: self._film(walk, elements, corners) for walk in self.asked.plan}
+        return {walk: self._film(walk, elements, kinds, corners) for walk in self.asked.plan}
 
     def _items(self, opened: Sequence[Opened]) -> Tensor:
         """A full chunk of items, zeros behind the last."""
@@ -274,17 +288,22 @@ class Scorer:
             items[i] = _values(one)
         return items
 
-    def _film(self, walk: Any, elements: Tensor, corners: Sequence[tuple[int, int]]) -> Trajectory:
+    def _film(self, walk: Any, elements: Tensor, kinds: Sequence[str], corners: Sequence[tuple[int, int]]) -> Trajectory:
+        """The denoiser of each kind is asked about the whole chunk, and each item's answers are those of its own kind: no bit moves by company."""
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
-        denoiser = Settled(self.model.denoiser, self.model.space, self.model.shape[1:], corners)
-        return walk(denoiser, elements, self.asked.probes(walk), provenance)
+        other = next(filter(None, kinds), next(iter(self.model.kinds), ""))  # whatever is asked about rows that say nothing
+        padded = [self.model.given(kind or other) for kind in [*kinds, *[""] * (len(elements) - len(kinds))]]
+        asked = list(dict.fromkeys(padded))
+        settled = [Settled(one, self.model.space, self.model.shape[1:], corners) for one in asked]
+        films = [walk(one, elements, self.asked.probes(walk), provenance) for one in settled]
+        return films[0] if len(films) == 1 else Trajectory.woven(films, [asked.index(one) for one in padded])
 
     @cached_property
     def columns(self) -> dict[str, Reading]:
         """Names of the columns with the reading behind each; a vector's are numbered from 1."""
         if self.mosaic is not None:
             return {reading.label: reading for reading in self.asked.readings}
-        films, named = self._films([]), {}
+        films, named = self._films([], []), {}
         with torch.no_grad():
             for reading in self.asked.readings:
                 wide = reading.of.numbers(films[reading.walk], reading.settings).shape[1]

@@ -14,6 +14,12 @@ from .errors import DamagedModel, ForeignScores, NewerFormat, OutputError, Wrong
 
 FORMAT = 1
 
+#: What there is one of for each item.
+ROWS = ("names", "digests", "vitals", "problems", "kinds")
+
+#: What else there may be a row of for each item, as arrays.
+ARRAYS = ("maps", "sizes")
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -32,6 +38,7 @@ class Scores:
         problems: per item, empty or why it could not be read.
         maps: (n, bands, *grid) float32, where each item is strange, for recipes that combine maps; None for others. Of items that are
             judged in tiles the highest place alone.
+        kinds: per item, what kind of thing it is, (n,); empty where there are none, or where it is of none that the model knows.
         sizes: (n, axes) float64, of items that are judged at their own size, in pixels; None where all are brought to one size.
     """
 
@@ -45,19 +52,20 @@ class Scores:
     vitals: tuple[dict[str, float], ...] = ()
     problems: tuple[str, ...] = ()
     maps: np.ndarray | None = None
+    kinds: tuple[str, ...] = ()
     sizes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64, order="C")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        for name, nothing in (("digests", ""), ("vitals", {}), ("problems", "")):
+        for name, nothing in (("digests", ""), ("vitals", {}), ("problems", ""), ("kinds", "")):
             object.__setattr__(self, name, getattr(self, name) or (nothing,) * len(self.names))
         if self.maps is not None and (self.maps.ndim < 3 or len(self.maps) != len(values)):
             raise WrongShape(f"maps are (items, bands, *grid), one for each row; got {self.maps.shape} for {len(values)} rows")
         if self.sizes is not None and (self.sizes.ndim != 2 or len(self.sizes) != len(values)):
             raise WrongShape(f"sizes are (items, axes), one row for each; got {self.sizes.shape} for {len(values)} rows")
-        rows, columns = {len(self.names), len(self.digests), len(self.vitals), len(self.problems)}, {len(self.columns), len(self.tails), len(self.says)}
+        rows, columns = {len(getattr(self, name)) for name in ROWS}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
             raise WrongShape(
                 f"scores need one row per item and one column per statistic; values are {values.shape}, "
@@ -79,8 +87,8 @@ class Scores:
         def pick(of: tuple) -> tuple:
             return tuple(of[i] for i in index)
 
-        picked = {name: pick(getattr(self, name)) for name in ("names", "digests", "vitals", "problems")}
-        arrays = {name: None if (of := getattr(self, name)) is None else of[index] for name in ("maps", "sizes")}
+        picked = {name: pick(getattr(self, name)) for name in ROWS}
+        arrays = {name: None if (of := getattr(self, name)) is None else of[index] for name in ARRAYS}
         return replace(self, values=self.values[index], **arrays, **picked)
 
     @staticmethod
@@ -105,7 +113,7 @@ class Scores:
         def chain(of: str) -> tuple:
             return tuple(x for part in parts for x in getattr(part, of))
 
-        rows = {name: chain(name) for name in ("names", "digests", "vitals", "problems")}
+        rows = {name: chain(name) for name in ROWS}
         sizes = [part.sizes for part in parts if part.sizes is not None]
         arrays = {"maps": np.concatenate(maps) if maps else None, "sizes": np.concatenate(sizes) if sizes else None}
         return replace(parts[0], values=np.concatenate([part.values for part in parts]), **arrays, **rows)
@@ -130,9 +138,9 @@ class Scores:
         """
         from safetensors.numpy import save
 
-        keep = {name: getattr(self, name) for name in ("names", "columns", "tails", "says", "fingerprint", "digests", "vitals", "problems")}
+        keep = {name: getattr(self, name) for name in ("columns", "tails", "says", "fingerprint", *ROWS)}
         try:
-            arrays = {"values": self.values, "maps": self.maps, "sizes": self.sizes}
+            arrays = {name: getattr(self, name) for name in ("values", *ARRAYS)}
             tensors = {name: np.ascontiguousarray(of) for name, of in arrays.items() if of is not None}
             Path(path).write_bytes(save(tensors, {"scores": json.dumps({"format": FORMAT, **keep})}))
         except OSError as error:
@@ -152,11 +160,12 @@ class Scores:
             with safe_open(str(path), framework="numpy") as file:
                 kept = json.loads(file.metadata()["scores"])
                 values = file.get_tensor("values")
-                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys() if name in ("maps", "sizes")}  # noqa: SIM118 - it is no mapping
+                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys() if name in ARRAYS}  # noqa: SIM118 - it is no mapping
                 if kept["format"] > FORMAT:
                     said = f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}"
                     raise NewerFormat(f"{said}; upgrade with: pip install -U diffident")
-            rows: dict[str, Any] = {name: tuple(kept[name]) for name in ("names", "columns", "tails", "says", "digests", "vitals", "problems")}
+            kept.setdefault("kinds", ())  # of an earlier version, which knew none
+            rows: dict[str, Any] = {name: tuple(kept[name]) for name in ("columns", "tails", "says", *ROWS)}
             return Scores(values=values, fingerprint=kept["fingerprint"], **arrays, **rows)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"{path} does not hold readable scores ({type(error).__name__}: {error}); score the items again") from error

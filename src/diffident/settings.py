@@ -21,6 +21,7 @@ from .recipes import recipe as recipe_of
 from .spaces import Space
 from .texture import Texture
 from .tiles import Tiles
+from .variations import VARIATIONS
 
 #: Exact denoisers, ready at once: made of the elements of known-good items in a space.
 EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
@@ -28,7 +29,7 @@ EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
     "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
     "texture": lambda elements, space, seed: Texture.fitted(elements, space.groups),
     "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
-    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0),
+    "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0.0).flat(),
 }
 
 #: what can be learned: a network, or one of these
@@ -43,8 +44,14 @@ PLACED = ("positions",)
 #: Pixels of all tiles that are learned from: of an exact denoiser, and of a network.
 LOOKED_AT = {True: 1 << 24, False: 1 << 25}
 
+#: Features of a network that is trained on the items themselves.
+OWN = "own"
+
 #: The step that stands for those that help.
 AUTO = "auto"
+
+#: What tells kinds of items apart.
+FOLDER = "folder"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,12 @@ class Training:
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
         prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
             takes registration if it makes known-good items more alike. None: what the recipe wants.
+        vary: known-good items are learned from once more, changed: ``mirror``, ``upside-down``, ``half-turn``, or ``auto``, which takes
+            what known-good items do not tell from themselves. Exact denoisers only. None: what the recipe wants.
+        features: of which network: ``mobilenet_v2``, ``timm:NAME``, a file of weights (.npz, .safetensors), or ``own``: those of a
+            diffusion network that is first trained on the items themselves. None: what the recipe wants.
+        kinds: ``folder`` where the first folder of an item says of what kind of thing it is one, each calibrated by itself, and learned
+            by itself too unless a network learns them all; empty where there are no kinds.
         tile: side of the tiles in which items are judged at their own size, in pixels, instead of being brought to one: 64, 128, 192, 256,
             384, 512, 768 or 1024. For large pictures of surfaces that look alike all over. None judges items whole.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
@@ -90,6 +103,9 @@ class Training:
     every: float = 30.0
     precision: str = "auto"
     prepare: tuple[str, ...] | None = None
+    vary: tuple[str, ...] | None = None
+    features: str | None = None
+    kinds: str = ""
     tile: int | None = None
 
     def __post_init__(self) -> None:
@@ -98,13 +114,18 @@ class Training:
         unknown = [name for name in self.prepare or () if name not in (AUTO, *registry.names("steps"))]
         if unknown:
             raise InvalidSetting(f"no step called {unknown[0]!r}; there are: {', '.join((AUTO, *registry.names('steps')))}")
+        strange = [name for name in self.vary or () if name not in (AUTO, *VARIATIONS)]
+        if strange:
+            raise InvalidSetting(f"no variation called {strange[0]!r}; there are: {', '.join((AUTO, *VARIATIONS))}")
+        if self.kinds not in ("", FOLDER):
+            raise InvalidSetting(f"kinds are told apart by {FOLDER!r}, the first folder of each item, or not at all; got {self.kinds!r}")
         if not 0 < self.share < 1:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:
             raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
         if self.tile is not None:
             self._require_tiles(Tiles(self.tile))
-        if self.network not in EXACT:
+        if self.network not in EXACT or self.features == OWN:
             self.schedule  # noqa: B018 - refuses settings before the work
 
     def _require_tiles(self, tiles: Tiles) -> None:
@@ -132,20 +153,33 @@ class Training:
         return room // items if items <= room else int(drawn % items < room)
 
     def settled(self, asked: Recipe) -> Training:
-        """The same with what the recipe wants, where nothing else was asked for."""
+        """The same with what the recipe wants, where nothing else was asked for.
+
+        Raises:
+            InvalidSetting: variations for a network, which is trained on the items alone; with a tile, a recipe without maps.
+        """
         if self.tile is not None:
             asked = asked.highest()
         prepare = asked.prepare if self.prepare is None else self.prepare
-        return replace(self, network=self.network or asked.network, space=asked.space or self.space, prepare=prepare)
+        vary = asked.vary if self.vary is None else self.vary
+        network = self.network or asked.network
+        if self.vary and network not in EXACT:
+            raise InvalidSetting(f"vary={self.vary} is for what is known at once ({', '.join(EXACT)}), and {network!r} is trained; leave it out")
+        return replace(self, network=network, space=asked.space or self.space, prepare=prepare, vary=vary)
 
     @property
     def schedule(self) -> Schedule:
         """How the network descends."""
         return Schedule(self.images_seen, self.batch, self.rate, every=self.every, seed=self.seed, precision=self.precision)
 
-    def shaped(self, shape: Sequence[int]) -> dict[str, Any]:
-        """The settings of a network for items of that shape."""
-        if self.network == "mlp":
+    @property
+    def descends(self) -> bool:
+        """Whether a network is trained."""
+        return self.network not in EXACT or self.features == OWN
+
+    def shaped(self, shape: Sequence[int], network: str) -> dict[str, Any]:
+        """The settings of a network of that kind for items of that shape."""
+        if network == "mlp":
             return {"shape": list(shape), "width": 4 * self.width, "blocks": 3}
         if len(shape) not in (2, 3):
             raise InvalidSetting(f"a U-Net takes items (channels, length) or (channels, height, width); got {tuple(shape)}. Give network='mlp'")

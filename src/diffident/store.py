@@ -113,6 +113,7 @@ def card(model: Model) -> str:
         ("network", model.config()["network"]),
         ("items", str(model.modality.config())),
         ("trained on", f"{len(model.seen)} different items"),
+        *([("kinds", ", ".join(model.kinds))] if model.kinds else []),
         ("fingerprint", model.fingerprint),
         *model.notes.items(),
     ]

@@ -95,5 +95,19 @@ class Trajectory:
         columns = {name: column[:, items] for name, column in self.columns.items()}
         return replace(self, x=self.x[:, items], denoised=self.denoised[:, items], origin=self.origin[items], columns=columns)
 
+    @staticmethod
+    def woven(films: Sequence[Trajectory], of: Sequence[int]) -> Trajectory:
+        """One record of items that several denoisers were asked about on the same walk: item i as the film ``of[i]`` holds it."""
+        rows = [[i for i, one in enumerate(of) if one == k] for k in range(len(films))]
+
+        def pick(tensors: Sequence[Tensor]) -> Tensor:
+            whole = tensors[0].clone()
+            for tensor, mine in zip(tensors, rows, strict=True):
+                whole[:, mine] = tensor[:, mine]
+            return whole
+
+        columns = {name: pick([film.columns[name] for film in films]) for name in films[0].columns}
+        return replace(films[0], x=pick([film.x for film in films]), denoised=pick([film.denoised for film in films]), columns=columns)
+
     def _at(self, of_level: Tensor) -> Tensor:
         return of_level.to(self.x.dtype).reshape(-1, *[1] * (self.x.ndim - 1))

@@ -29,6 +29,9 @@ SMALLEST = 1e-9
 #: Every row of results begins with these; the raw statistics follow.
 COLUMNS = ("path", "score", "p_value", "decision", "reason", "because")
 
+#: And end with this one, where there are kinds.
+KIND = "kind"
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -65,8 +68,8 @@ class Policy:
         """
         return Policy(self.flag if flag is None else flag, self.abstain if abstain is None else abstain)
 
-    def resolve(self, n: int) -> Policy:
-        """This policy with its flag level settled for n references.
+    def resolve(self, n: int, kind: str = "") -> Policy:
+        """This policy with its flag level settled for n references, which may be those of a kind.
 
         Raises:
             TooFewReferences: the level cannot be reached; the message gives the number needed.
@@ -74,9 +77,21 @@ class Policy:
         """
         flag = self.flag if self.flag is not None else next((level for level in LEVELS if n >= needed(level)), LEVELS[-1])
         if n < needed(flag):
-            items = "1 reference item" if n == 1 else f"{n} reference items"
+            items = ("1 reference item" if n == 1 else f"{n} reference items") + (f" of the kind {kind!r}" if kind else "")
             raise TooFewReferences(f"cannot flag at p <= {flag:g} with {items}; give at least {needed(flag)}, or relax Policy(flag=...)")
         return replace(self, flag=flag)
+
+    def resolve_each(self, counts: Mapping[str, int]) -> Policy:
+        """The same for several kinds with so many references each: one level, which the kind with the fewest can reach.
+
+        >>> Policy().resolve_each({"bolt": 99, "nut": 60}).flag
+        0.02
+
+        Raises:
+            TooFewReferences: a kind has too few; the message names it.
+        """
+        scarcest = min(counts, key=lambda kind: counts[kind])
+        return self.resolve(counts[scarcest], scarcest)
 
     def decide(self, p: float) -> Decision:
         """What to do with an item of that p-value.
@@ -99,6 +114,18 @@ class Policy:
             f"{_percent(false_alarm_bound(n, level))} with this calibration, while good items stay as the references were."
         )
 
+    def promise_each(self, counts: Mapping[str, int]) -> str:
+        """The same for several kinds with so many references each, in one plain sentence; :meth:`promise` where there are no kinds."""
+        if not any(counts):
+            return self.promise(sum(counts.values()))
+        level, few, most = self.resolve_each(counts).flag or 0.0, min(counts.values()), max(counts.values())
+        worst = max(counts, key=lambda kind: false_alarm_bound(counts[kind], level))
+        return (
+            f"Of the good items of each of {len(counts)} kinds at most {_percent(level)} are flagged on average (p <= {level:g}, beside "
+            f"{few if few == most else f'{few} to {most}'} references of their own kind), and of one kind with 90 % confidence at most "
+            f"{_percent(false_alarm_bound(counts[worst], level))} with this calibration ({worst}), while good items stay as the references were."
+        )
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -118,6 +145,7 @@ class Verdict:
         because: one plain sentence.
         judged: whether the p-value speaks: not for an item that is unreadable, out of depth or seen before.
         where: where it is strange, if asked for: a map, and with a recipe that combines maps what of it is marked.
+        kind: of the item, beside whose references it was judged; empty where there are no kinds, or it is of none that is known.
     """
 
     name: str
@@ -133,6 +161,7 @@ class Verdict:
     because: str
     judged: bool = True
     where: Where | None = field(default=None, compare=False, repr=False)
+    kind: str = ""
 
     @property
     def map(self) -> np.ndarray | None:
@@ -147,9 +176,9 @@ class Verdict:
         return f"{self.decision}  p={self.p:.3g}  " + " · ".join(f"{column} {p:.3g}" for column, p in speaking)
 
     def row(self) -> dict[str, Cell]:
-        """As a row of results: the columns of :data:`COLUMNS`, then the raw statistics."""
+        """As a row of results: the columns of :data:`COLUMNS`, then the raw statistics, then the kind if there is one."""
         first: dict[str, Cell] = dict(zip(COLUMNS, (self.name, self.score, self.p, self.decision, self.reason, self.because), strict=True))
-        return first | {column: value for column, value in self.raw.items() if column not in first}
+        return first | {column: value for column, value in self.raw.items() if column not in first} | ({KIND: self.kind} if self.kind else {})
 
 
 @dataclass(frozen=True)
@@ -160,11 +189,13 @@ class Verdicts(Sequence[Verdict]):
         verdicts: in the order of the items.
         columns: the raw statistics, as they are named in files.
         promise: a plain sentence: the level, the references behind it, the bound.
+        kinds: those that were told apart; none where there are no kinds.
     """
 
     verdicts: tuple[Verdict, ...]
     columns: tuple[str, ...]
     promise: str
+    kinds: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Verdict: ...
@@ -184,6 +215,8 @@ class Verdicts(Sequence[Verdict]):
     def to_csv(self, path: str | Path) -> None:
         """Write a table with the columns ``path, score, p_value, decision, reason, because`` and the raw statistics; NaN is empty.
 
+        Where kinds are told apart the last column is ``kind``.
+
         Raises:
             InvalidSetting: the path does not end in .csv.
             OutputError: it cannot be written.
@@ -201,14 +234,14 @@ class Verdicts(Sequence[Verdict]):
     def _write(self, path: str | Path, suffix: str) -> None:
         if Path(path).suffix.lower() != suffix:
             raise InvalidSetting(f"to_{suffix[1:]} writes files that end in {suffix}; got {path}")
-        with RowWriter(path, header(self.columns)) as rows:
+        with RowWriter(path, header(self.columns, self.kinds)) as rows:
             for verdict in self.verdicts:
                 rows.write(verdict.row())
 
 
-def header(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a results file: the fixed ones, then the raw statistics."""
-    return COLUMNS + tuple(column for column in columns if column not in COLUMNS)
+def header(columns: Sequence[str], kinds: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns of a results file: the fixed ones, then the raw statistics, then the kind where there are any."""
+    return COLUMNS + tuple(column for column in columns if column not in COLUMNS) + ((KIND,) if kinds else ())
 
 
 def verdicts_of(scores: Scores, judged: Judged, policy: Policy, depth: Depth | None = None, seen: Mapping[str, str] | None = None) -> Iterator[Verdict]:
@@ -228,9 +261,11 @@ def verdicts_of(scores: Scores, judged: Judged, policy: Policy, depth: Depth | N
     policy = policy.resolve(judged.references)
     whys = _whys(scores, judged, depth, seen)
     level = policy.flag or 0.0
-    bound = false_alarm_bound(judged.references, level)
+    bounds = {n: false_alarm_bound(n, level) if n else math.nan for n in set(judged.beside)}
     whys = [why or _too_large(judged, i, level) for i, why in enumerate(whys)]
-    return (_verdict(scores, judged, i, "abstain" if why else policy.decide(float(judged.p[i])), why, level, bound) for i, why in enumerate(whys))
+    return (
+        _verdict(scores, judged, i, "abstain" if why else policy.decide(float(judged.p[i])), why, level, bounds[judged.beside[i]]) for i, why in enumerate(whys)
+    )
 
 
 def batch_verdicts_of(
@@ -249,11 +284,14 @@ def batch_verdicts_of(
     called[batch] = false_discoveries(judged.p[batch], fdr, judged.references, dependence)
     decisions: list[Decision] = ["abstain" if why else "flag" if flag else "accept" for why, flag in zip(whys, called, strict=True)]
     verdicts = tuple(_verdict(scores, judged, i, decision, whys[i], fdr, math.nan) for i, decision in enumerate(decisions))
-    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence))
+    kinds = tuple(sorted(set(scores.kinds) - {""}))
+    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence, kinds), kinds)
 
 
-def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive") -> str:
-    """What is promised about a batch of m items, in one plain sentence."""
+def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive", kinds: Sequence[str] = ()) -> str:
+    """What is promised about a batch of m items, in one plain sentence; n is the fewest references behind any of them."""
+    if len(kinds) > 1:
+        return f"Of the items flagged in this batch of {m}, of {len(kinds)} kinds, at most {_percent(fdr)} are good on average ({n} references or more a kind)."
     fewest = fewest_discoveries(m, fdr, n, dependence)
     return (
         f"Of the items flagged in this batch of {m}, at most {_percent(fdr)} are good on average ({n} references); "
@@ -265,19 +303,19 @@ def _whys(scores: Scores, judged: Judged, depth: Depth | None, seen: Mapping[str
     """Per row, empty or why it cannot be judged."""
     depth, seen = depth or Depth(), seen or {}
     whys = []
-    for problem, vitals, digest, p in zip(scores.problems, scores.vitals, scores.digests, judged.p, strict=True):
-        beyond = problem or depth.check(vitals) or (seen.get(digest, "") if digest else "")
+    for problem, vitals, digest, p, why in zip(scores.problems, scores.vitals, scores.digests, judged.p, judged.whys, strict=True):
+        beyond = problem or depth.check(vitals) or (seen.get(digest, "") if digest else "") or why
         whys.append(beyond or ("not finite: a statistic is NaN or infinite" if math.isnan(p) else ""))
     return whys
 
 
 def _too_large(judged: Judged, i: int, level: float) -> str:
     """Empty, or why an item of so many parts cannot be flagged whatever it holds: then silence is no evidence of health."""
-    parts, best = (1.0 if judged.parts is None else float(judged.parts[i])), smallest_p(judged.references)
-    if parts == 1.0 or reaches(parts * best, level):
+    parts, n = (1.0 if judged.parts is None else float(judged.parts[i])), judged.beside[i]
+    if parts == 1.0 or reaches(parts * smallest_p(n), level):
         return ""
     return (
-        f"too large: in {parts:.0f} parts of the references' size p is {parts * best:.3g} or more with {judged.references} references, above {level:g}; "
+        f"too large: in {parts:.0f} parts of the references' size p is {parts * smallest_p(n):.3g} or more with {n} references, above {level:g}; "
         f"calibrate on {needed(level / parts)} references, or on larger ones"
     )
 
@@ -286,22 +324,31 @@ def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: st
     p = float(judged.p[i])
     evidence = {column: float(x) for column, x in zip(scores.columns, judged.evidence[i], strict=True)}
     reason = why or (f"between the levels: p = {p:.3g} is above {level:g}" if decision == "abstain" else "")
-    says = scores.says[int(np.argmin(judged.evidence[i]))] if not why and scores.says else ""
+    says = "" if why else _says(scores, judged, i)
     parts = 1.0 if judged.parts is None else float(judged.parts[i])
-    because = why or _sentence(decision, p, judged.references, says, parts)
+    because = why or _sentence(decision, p, judged.beside[i], says, scores.kinds[i], parts)
     decision = "unreadable" if scores.problems[i] else decision
     raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
-    return Verdict(scores.names[i], decision, p, float(judged.strangeness[i]), evidence, raw, judged.references, level, bound, reason, because, not why)
+    strangeness = float(judged.strangeness[i])
+    return Verdict(scores.names[i], decision, p, strangeness, evidence, raw, judged.beside[i], level, bound, reason, because, not why, kind=scores.kinds[i])
 
 
-def _sentence(decision: Decision, p: float, n: int, says: str, parts: float) -> str:
+def _says(scores: Scores, judged: Judged, i: int) -> str:
+    """What sets the item apart: the place that stands out where places were compared, else the statistic that speaks loudest."""
+    if judged.peaks is not None:
+        at = [f"{100 * share:.0f} %" for share in judged.peaks[i]]
+        return f"stands out most {at[1]} from the left and {at[0]} from the top" if len(at) == 2 else "has a place that stands out"
+    return scores.says[int(np.argmin(judged.evidence[i]))] if scores.says else ""
+
+
+def _sentence(decision: Decision, p: float, n: int, says: str, kind: str, parts: float = 1.0) -> str:
     if parts > 1:
         larger = f"larger than the references and judged in {parts:.0f} parts of their size, so that p counts {parts:.0f} times"
-        return f"{larger}: {_sentence(decision, p / parts, n, says, 1.0) if p < 1 else 'as ordinary as the known-good'}"
-    as_strange = round(p * (n + 1)) - 1
+        return f"{larger}: {_sentence(decision, p / parts, n, says, kind) if p < 1 else 'as ordinary as the known-good'}"
+    as_strange, of = round(p * (n + 1)) - 1, f"of {n} references" + (" of its kind" if kind else "")
     if decision == "accept":
-        return f"as ordinary as the known-good: {as_strange} of {n} references {'is' if as_strange == 1 else 'are'} at least as strange"
-    sentence = f"stranger than {n - as_strange} of {n} references" + (f": it {says}" if says else "")
+        return f"as ordinary as the known-good: {as_strange} {of} {'is' if as_strange == 1 else 'are'} at least as strange"
+    sentence = f"stranger than {n - as_strange} {of}" + (f": it {says}" if says else "")
     return sentence if decision == "flag" else f"in the grey zone, {sentence}"
 
 

@@ -36,12 +36,13 @@ def items(model: Model) -> Tensor:
 
 @torch.no_grad()
 def answers(model: Model) -> Tensor:
-    """What the model answers to the eight, noised, (8, *element shape) float32."""
+    """What the model answers to the eight, noised, (8, *element shape) float32; where it tells kinds apart, eight answers for each."""
     elements = model.encode(items(model))
     drawn, asked = noise.normal(tuple(elements.shape), "witness noise"), []
-    for i, (alpha, sigma) in enumerate(angular(RATIOS)):
-        part = slice(2 * i, 2 * i + 2)
-        asked.append(model.denoiser(alpha * elements[part] + sigma * drawn[part], alpha, sigma).float())
+    for kind in model.kinds or ("",):
+        for i, (alpha, sigma) in enumerate(angular(RATIOS)):
+            part = slice(2 * i, 2 * i + 2)
+            asked.append(model.given(kind)(alpha * elements[part] + sigma * drawn[part], alpha, sigma).float())
     return torch.cat(asked)
 
 

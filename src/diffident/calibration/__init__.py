@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -48,7 +50,10 @@ class Judged:
         strangeness: (m,), raw, larger is stranger: for ranking.
         p: (m,), conformal p-value of all statistics together; small is strange.
         evidence: (m, k), p-value of each statistic by itself: which of them speaks.
-        references: how many known-good items stand behind them.
+        references: how many known-good items stand behind them; of several kinds, the fewest behind any of them.
+        beside: behind each item, (m,): the known-good of its own kind. All of them, unless it is said.
+        whys: per item, empty or why nothing can be said of it, (m,).
+        peaks: (m, dimensions), where maps are combined: the place that stands out most, as a share of each side; None elsewhere.
         parts: (m,), in how many parts each item was judged, see :meth:`Calibration.parts`; None if all were judged whole.
     """
 
@@ -56,7 +61,25 @@ class Judged:
     p: np.ndarray
     evidence: np.ndarray
     references: int
+    beside: tuple[int, ...] = ()
+    whys: tuple[str, ...] = ()
+    peaks: np.ndarray | None = None
     parts: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beside", self.beside or (self.references,) * len(self.p))
+        object.__setattr__(self, "whys", self.whys or ("",) * len(self.p))
+
+    def somewhere(self) -> Judged:
+        """The same without saying where: items were turned and moved before their places were compared, or only the highest place was kept."""
+        return self if self.peaks is None else replace(self, peaks=self.peaks[:, :0])
+
+    def in_parts(self, parts: np.ndarray | None) -> Judged:
+        """The same of items judged in so many parts each, (m,): every p-value counts as often, and where is another matter. None changes nothing."""
+        if parts is None:
+            return self
+        p, evidence = np.minimum(1.0, parts * self.p), np.minimum(1.0, parts[:, None] * self.evidence)
+        return replace(self.somewhere(), p=p, evidence=evidence, parts=parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +91,11 @@ class Calibration:
     not used to train the model. Then a good item is flagged at level a with probability at most a, averaged over
     calibrations. All items of a run share this one set of references, so a run's own false-alarm rate scatters around
     that average: :func:`false_alarm_bound` says how far. Nothing is promised when the good items themselves change.
+
+    Where references are of several kinds (``Scores.kinds``), an item is judged beside those of its own kind alone, and the
+    promise holds for each kind by itself, however unlike they are: beside all of them together a kind whose numbers run high
+    would be flagged all the time, and one whose numbers run low never. Source: Vovk 2012, Conditional validity of inductive
+    conformal predictors (Mondrian).
 
     Raises:
         TooFewReferences: no references.
@@ -102,32 +130,58 @@ class Calibration:
             ForeignScores: the scores come from another model or recipe than the references.
         """
         scores.require(self.references.fingerprint, "these references")
-        tails, readable = self.references.tails, scores.readable
-        known, items = self._read(self.references), self._read(scores)[readable]
+        tails = self.references.tails
         strangeness, p, evidence = np.full(len(scores), np.nan), np.full(len(scores), np.nan), np.full(scores.values.shape, np.nan)
-        strangeness[readable] = self.combiner.score(known, items, tails)
-        p[readable] = self.combiner.p_values(known, items, tails)
-        evidence[readable] = evidence_p(self.references.values, scores.values[readable], tails)
-        parts = self.parts(scores)
-        if parts is None:
-            return Judged(strangeness, p, evidence, len(self))
-        return Judged(strangeness, np.minimum(1.0, parts * p), np.minimum(1.0, parts[:, None] * evidence), len(self), parts)
+        peaks = np.full((len(scores), self.references.maps.ndim - 2), np.nan) if self.mapped and self.references.maps is not None else None
+        for references, rows in self._apart(scores):
+            known, items = self._read(references), self._read(scores)[rows]
+            strangeness[rows] = self.combiner.score(known, items, tails)
+            p[rows] = self.combiner.p_values(known, items, tails)
+            evidence[rows] = evidence_p(references.values, scores.values[rows], tails)
+            if peaks is not None and isinstance(self.combiner, Heights):
+                peaks[rows] = self.combiner.peaks(known, items)
+        beside = tuple(self.kinds.get(kind, 0) for kind in scores.kinds)
+        foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
+        whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
+        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys, peaks).in_parts(self.parts(scores))
 
     def parts(self, scores: Scores) -> np.ndarray | None:
         """In how many parts each item is judged, (m,); None where all items are brought to one size.
 
         The highest place of a large item lies higher than that of a small one only because there are more places. An item that
-        fits into some reference is judged whole: it is as large or smaller, which makes its p-value larger if anything. Any
-        other is cut into parts of which each fits into the smallest reference (least height by least width); each part's
-        highest place is ranked among the references', and ``p = min(1, parts x smallest p)`` (Bonferroni). The smallest is that
-        of the item's highest place, so nothing but the number of parts is needed. Valid if what is good looks alike all over.
+        fits into some reference (of its kind) is judged whole: it is as large or smaller, which makes its p-value larger if
+        anything. Any other is cut into parts of which each fits into the smallest reference (least height by least width); each
+        part's highest place is ranked among the references', and ``p = min(1, parts x smallest p)`` (Bonferroni). The smallest is
+        that of the item's highest place, so nothing but the number of parts is needed. Valid if what is good looks alike all over.
         With n references an item of k parts has p of k / (n + 1) at best.
         """
         if scores.sizes is None or self.references.sizes is None:
             return None
-        known, asked = self.references.sizes, scores.sizes
-        fits = np.array([bool((known >= size).all(axis=1).any()) for size in asked], dtype=bool)
-        return np.where(fits, 1.0, np.ceil(asked / known.min(axis=0)).prod(axis=1))
+        parts = np.ones(len(scores))
+        for references, rows in self._apart(scores):
+            if references.sizes is not None:
+                known, asked = references.sizes, scores.sizes[rows]
+                fits = np.array([bool((known >= size).all(axis=1).any()) for size in asked], dtype=bool)
+                parts[rows] = np.where(fits, 1.0, np.ceil(asked / known.min(axis=0)).prod(axis=1))
+        return parts
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many references there are of each kind, sorted by name; of one without a name where there are no kinds."""
+        return {kind: self.references.kinds.count(kind) for kind in sorted(set(self.references.kinds))}
+
+    @cached_property
+    def _by_kind(self) -> dict[str, Scores]:
+        if len(self.kinds) == 1:
+            return {kind: self.references for kind in self.kinds}
+        return {kind: self.references.select([one == kind for one in self.references.kinds]) for kind in self.kinds}
+
+    def _apart(self, scores: Scores) -> Iterator[tuple[Scores, np.ndarray]]:
+        """The references of each kind, and the rows of readable items of that kind."""
+        for kind, references in self._by_kind.items():
+            rows = scores.readable & np.array([one == kind for one in scores.kinds], dtype=bool)
+            if rows.any():
+                yield references, rows
 
     @property
     def mapped(self) -> bool:
@@ -147,12 +201,13 @@ class Calibration:
                 "('places' or 'highest'), such as 'inspection'"
             )
         scores.require(self.references.fingerprint, "these references")
-        known, items, readable = self._read(self.references), self._read(scores), scores.readable
-        found = self.combiner.places(known, items[readable])
-        spread = [np.full((len(scores), *of.shape[1:]), np.nan) for of in (found.heights, found.p, found.ceilings)]
-        for whole, of in zip(spread, (found.heights, found.p, found.ceilings), strict=True):
-            whole[readable] = of
-        return Places(*spread)
+        items = self._read(scores)
+        grid, most = items.shape[2:], max(self.kinds.values())
+        heights, p, ceilings = (np.full((len(scores), *shape), np.nan) for shape in (grid, grid, (most,)))
+        for references, rows in self._apart(scores):
+            found = self.combiner.places(self._read(references), items[rows])
+            heights[rows], p[rows], ceilings[rows, : len(references)] = found.heights, found.p, found.ceilings
+        return Places(heights, p, ceilings)
 
     def _read(self, scores: Scores) -> np.ndarray:
         """What of these scores is combined."""

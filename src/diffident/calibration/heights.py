@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -21,12 +22,17 @@ class Places:
         heights: (m, *grid): how strange each place is, larger is stranger.
         p: (m, *grid): p-value of each place that holds for all places together: a known-good item shows anywhere a place
             with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
-        ceilings: (m, n): the highest place of each reference, beside this item.
+        ceilings: (m, n): the highest place of each reference, beside this item; NaN behind the last where an item has fewer
+            references than another.
     """
 
     heights: np.ndarray
     p: np.ndarray
     ceilings: np.ndarray
+
+    def beside(self, row: int) -> np.ndarray:
+        """The ceilings of one item, (n,), as many as it has references."""
+        return self.ceilings[row][np.isfinite(self.ceilings[row])]
 
 
 class Heights(Strangeness):
@@ -47,11 +53,22 @@ class Heights(Strangeness):
         """
         references, items = self.checked(references, items, ())
         grid, n = references.shape[2:], len(references)
-        found = [(own, others.reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items)]
-        heights = np.array([own for own, _ in found]).reshape(-1, *grid)
-        ceilings = np.array([others for _, others in found]).reshape(-1, n)
-        as_high = (ceilings[:, :, None] >= _nearly(heights).reshape(len(items), 1, -1)).sum(axis=1)
-        return Places(heights, ((1.0 + as_high) / (n + 1)).reshape(heights.shape), ceilings)
+        found = ((own, others().reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items))
+        heights, p, ceilings = np.empty((len(items), *grid)), np.empty((len(items), *grid)), np.empty((len(items), n))
+        for i, (own, others) in enumerate(found):
+            heights[i], p[i], ceilings[i] = own, _p(own, others), others
+        return Places(heights, p, ceilings)
+
+    def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Where the highest place of each item lies: the middle of the place as a share of each side of the grid, (m, dimensions).
+
+        Raises:
+            TooFewReferences, WrongShape: as :meth:`places`.
+        """
+        references, items = self.checked(references, items, ())
+        grid = references.shape[2:]
+        found = [np.unravel_index(own.argmax(), grid) for own, _ in self._raised(references, items)]
+        return (np.array(found, dtype=np.float64).reshape(-1, len(grid)) + 0.5) / grid
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         references, items = np.asarray(references, dtype=np.float64), np.asarray(items, dtype=np.float64)
@@ -65,11 +82,11 @@ class Heights(Strangeness):
 
     def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for own, others in self._raised(references, items):
-            yield own.max()[None], others.reshape(1, len(references), -1).max(axis=2)
+            yield own.max()[None], others().reshape(1, len(references), -1).max(axis=2)
 
     @abstractmethod
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each item its heights (*grid) and those of all references (n, *grid), from one fit to all n + 1."""
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+        """For each item its heights (*grid) and, once asked for, those of all references (n, *grid), from one fit to all n + 1."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +103,9 @@ class Highest(Heights):
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
         return _added(items).max(axis=tuple(range(1, items.ndim - 1)))
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        others = _added(references)
-        return ((own, others) for own in _added(items))
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+        known = _added(references)
+        return ((own, lambda: known) for own in _added(items))
 
 
 @dataclass(frozen=True)
@@ -110,7 +127,7 @@ class PlaceByPlace(Heights):
     >>> calm = np.random.default_rng(0).normal(size=(99, 2, 5, 5))
     >>> item = np.zeros((1, 2, 5, 5))
     >>> item[..., 3, 1] = 9.0
-    >>> PlaceByPlace().places(calm, item).heights[0].argmax()
+    >>> int(PlaceByPlace().places(calm, item).heights[0].argmax())
     16
     """
 
@@ -130,13 +147,14 @@ class PlaceByPlace(Heights):
         centre, unit = self._fit(references.mean(axis=0), references.var(axis=0))
         return np.array([_added(((item - centre) / unit)[None])[0].max() for item in items])
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        n, middle = len(references), references.mean(axis=0)
-        off, spread = references - middle, references.var(axis=0)
-        for item in items:  # one more row moves mean and variance by rank one
+    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+        n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
+        usual = _smoothed(middle)
+        off = references - usual
+        for item in items:  # one more row moves mean and variance by rank one, and smoothing is linear
             away = item - middle
-            centre, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
-            yield _added(((away - centre) / unit)[None])[0], _added(off / unit) - _added((centre / unit)[None])
+            moved, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
+            yield _added(((item - usual - moved) / unit)[None])[0], partial(_beside, off, moved, unit)
 
     def _fit(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation of each band and place, smoothed, (bands, *grid)."""
@@ -144,6 +162,10 @@ class PlaceByPlace(Heights):
         overall = variance.reshape(len(variance), -1).mean(axis=1).reshape(-1, *[1] * (variance.ndim - 1))
         unit = np.sqrt((1 - self.share) * smooth + self.share * overall)
         return _smoothed(mean), np.maximum(unit, 1e-12)
+
+
+def _beside(off: np.ndarray, moved: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    return _added(off / unit) - _added((moved / unit)[None])
 
 
 def _added(maps: np.ndarray) -> np.ndarray:
@@ -168,6 +190,12 @@ def _three(maps: np.ndarray, axis: int) -> np.ndarray:
         total[..., to] += maps[..., of]
         count[to] += 1
     return np.moveaxis(total / count, -1, axis)
+
+
+def _p(heights: np.ndarray, ceilings: np.ndarray) -> np.ndarray:
+    """Of each place, by how many references rise as high anywhere."""
+    as_high = (ceilings >= _nearly(heights).reshape(-1, 1)).sum(axis=1)
+    return ((1.0 + as_high) / (len(ceilings) + 1)).reshape(heights.shape)
 
 
 def _nearly(heights: np.ndarray) -> np.ndarray:

@@ -19,6 +19,15 @@ PRECISION = click.option(
 )
 
 
+#: The flag of every verb that asks about items which a model may tell apart by kind.
+KIND = click.option("--kind", default="", metavar="NAME", help="Of all items, where the model tells kinds apart. Default: the first folder of each.")
+
+#: The flag of every verb that can tell kinds apart.
+KINDS = click.option(
+    "--kinds", type=click.Choice(["folder"]), default=None, help="Tell kinds of items apart by the first folder of each; each kind is calibrated by itself."
+)
+
+
 def bar(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
     """Shows progress on standard error where that is a terminal, and nothing elsewhere: done, per second, time left.
 
@@ -50,9 +59,9 @@ def summary(facts: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> No
 
 def calibrated(detector: Detector, out: str, left_out: int) -> dict[str, Any]:
     """What a verb that calibrates tells, for people and machines."""
-    policy, references = detector.settled(), len(detector.calibrated)
-    facts = {"model": out, "references": references, "left_out": left_out, "flag": policy.flag}
-    return {**facts, "fingerprint": detector.scorer.fingerprint, "promise": policy.promise(references)}
+    facts = {"model": out, "references": len(detector.calibrated), "left_out": left_out, "flag": detector.settled().flag}
+    kinds = {"kinds": detector.calibrated.kinds} if detector.model.kinds else {}
+    return {**facts, **kinds, "fingerprint": detector.scorer.fingerprint, "promise": detector.promise()}
 
 
 def left_out(items: Sequence[tuple[str, str]], most: int = 5) -> None:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", default=None, type=click.Path(), help="A .png picture: the item, its map, the nearest known-good, the film of the model's answers."
 )
+@_show.KIND
 @_show.PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, item: str, out: str | None, precision: str, as_json: bool) -> None:
+def command(model: str, item: str, out: str | None, kind: str, precision: str, as_json: bool) -> None:
     """Explain what MODEL makes of one ITEM (a file): its decision, the evidence of each statistic, and a picture to look at.
 
     A model that is not calibrated gives no p-value, and the picture all the same. Recipes without a map show the film only.
@@ -38,6 +39,7 @@ def command(model: str, item: str, out: str | None, precision: str, as_json: boo
         raise InvalidSetting(f"an explanation is a picture that ends in .png; got {out}")
     target = None if out is None else require_place(Path(out))
     detector, items = Detector.load(model, precision), Items.open(item)
+    items = detector.opened(items, kind)
     if Path(item).is_dir():
         raise InvalidSetting(
             f"explain takes one item, and {item} is a folder; name a file in it, or for all of them: diffident score {model} {item} --report page.html"

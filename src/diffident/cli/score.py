@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ..report.album import Album
     from ..report.maps import MapFolder
     from ..rows import RowWriter
+    from ..scores import Scores
     from ..verdict import Policy, Verdict, Verdicts
+
+#: How files of raw scores end.
+KEPT = ".safetensors"
 
 DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged", "unreadable": "unreadable"}
 
@@ -35,6 +39,8 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
 @click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
 @click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange.")
+@click.option("--keep-scores", default=None, type=click.Path(), help="A .safetensors file for the raw scores: give it as ITEMS to decide again, at once.")
+@_show.KIND
 @_show.PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
@@ -47,13 +53,16 @@ def command(
     strangest: int,
     report: str | None,
     maps: str | None,
+    keep_scores: str | None,
+    kind: str,
     precision: str,
     as_json: bool,
 ) -> None:
-    """Decide about ITEMS (a folder, or one file) with MODEL.
+    """Decide about ITEMS (a folder, one file, or scores kept by --keep-scores) with MODEL.
 
     \b
-    Columns: path, score (raw, larger is stranger), p_value, decision, reason, because, then each statistic.
+    Columns: path, score (raw, larger is stranger), p_value, decision, reason, because, then each statistic
+    and, where MODEL tells kinds apart, kind.
     Decisions: accept, abstain, flag; unreadable for an item that could not be read.
 
     Rows and maps are written as they come: an interrupted run keeps what it has, and its report shows what was judged.
@@ -62,35 +71,42 @@ def command(
         raise click.UsageError("--fdr decides about the batch as a whole; leave out --flag and --abstain")
 
     from ..calibration import require_served
-    from ..data import Items
     from ..detector import Detector
     from ..rows import RowWriter
     from ..verdict import header
 
-    detector, opened = Detector.load(model, precision), Items.open(items)
+    kept = _kept(items, {"--report": report, "--maps": maps, "--keep-scores": keep_scores, "--kind": kind})
+    detector = Detector.load(model, precision)
     policy = detector.settled(detector.policy.changed(flag, abstain))
+    if kept is not None:
+        _tell(_again(detector, kept, policy, fdr, out), {"rows": out}, strangest, as_json)
+        return
+    opened = detector.opened(items, kind)
     if fdr is not None:
-        require_served(len(opened), fdr, len(detector.calibrated))  # before an earlier result is written over
-    looking = _looking(detector, items, strangest, report, maps)
-    with RowWriter(out, header(tuple(detector.scorer.columns))) if out else nullcontext() as rows:
+        require_served(len(opened), fdr, min(detector.calibrated.kinds.values()))  # before an earlier result is written over
+    looking = _looking(detector, items, strangest, report, maps, keep_scores)
+    with RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext() as rows:
         if fdr is None:
             verdicts, interrupted = _one_by_one(detector, opened, policy, rows, looking)
         else:
             verdicts, interrupted = _as_a_batch(detector, opened, fdr, rows, looking)
     looking.report(verdicts, policy, fdr, items, f"Interrupted: {len(verdicts)} of {len(opened)} items were judged." if interrupted else "")
-    _tell(verdicts, {"rows": out, "report": report, "maps": maps}, strangest, as_json)
+    looking.keep_scores()
+    _tell(verdicts, {"rows": out, "report": report, "maps": maps, "scores": keep_scores}, strangest, as_json)
     if interrupted:
         raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
 class Looking:
-    """What is made to be looked at beside the rows: a page, a folder of maps, both or neither."""
+    """What is made beside the rows: a page and a folder of maps to be looked at, raw scores to be judged again, any of them or none."""
 
     detector: Detector
     page: Path | None
     album: Album | None
     folder: MapFolder | None
+    scores: Path | None
+    parts: list[Scores] = field(default_factory=list)
 
     @property
     def maps(self) -> bool:
@@ -105,6 +121,18 @@ class Looking:
             self.folder.add(item, verdict)
         return replace(verdict, where=None)
 
+    def take(self, scores: Scores) -> None:
+        """Take the raw scores of a chunk, if they are wanted."""
+        if self.scores is not None:
+            self.parts.append(scores)
+
+    def keep_scores(self) -> None:
+        """Write the raw scores, if they are wanted and there are any."""
+        from ..scores import Scores
+
+        if self.scores is not None and self.parts:
+            Scores.merge(self.parts).save(self.scores)
+
     def report(self, verdicts: Verdicts, policy: Policy, fdr: float | None, source: str, note: str) -> None:
         """Write the page, if one is wanted."""
         from ..report.page import asked_of, asked_of_batch, findings, page, write
@@ -114,14 +142,40 @@ class Looking:
             write(self.page, page(findings(self.detector, verdicts, self.album, asked, level, source, note)).encode())
 
 
-def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None) -> Looking:
+def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None, scores: str | None) -> Looking:
     """Refuses, before the work, what could not be written after it."""
+    from ..errors import InvalidSetting
     from ..report.album import Album
     from ..report.maps import MapFolder
-    from ..report.page import writable
+    from ..report.page import require_place, writable
 
-    page = writable(report) if report else None
-    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None)
+    if scores and Path(scores).suffix.lower() != KEPT:
+        raise InvalidSetting(f"raw scores are kept in a file that ends in {KEPT}; got {scores}")
+    page, place = writable(report) if report else None, require_place(Path(scores)) if scores else None
+    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None, place)
+
+
+def _kept(items: str, flags: Mapping[str, str | None]) -> Scores | None:
+    """The scores that ITEMS are, if they are a file of scores: then nothing can be asked of the items themselves."""
+    from ..errors import InvalidSetting
+    from ..scores import Scores
+
+    if Path(items).suffix.lower() != KEPT or not Path(items).is_file():
+        return None
+    if asked := [flag for flag, value in flags.items() if value]:
+        raise InvalidSetting(f"{items} holds scores and not the items they are of, so {' and '.join(asked)} cannot be served; leave out, or give the items")
+    return Scores.load(items)
+
+
+def _again(detector: Detector, scores: Scores, policy: Policy, fdr: float | None, out: str | None) -> Verdicts:
+    """Verdicts on scores that were kept; the model is not asked, and nothing is written before it is known that they are its own."""
+    from ..rows import RowWriter
+    from ..verdict import header
+
+    verdicts = detector.judge_all(scores, fdr, policy if fdr is None else None)
+    with RowWriter(out, header(scores.columns, detector.model.kinds)) if out else nullcontext() as rows:
+        _write(verdicts, rows)
+    return verdicts
 
 
 def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWriter | None, looking: Looking) -> tuple[Verdicts, bool]:
@@ -130,13 +184,21 @@ def _one_by_one(detector: Detector, items: Items, policy: Policy, rows: RowWrite
 
     verdicts = []
     with _show.Interruption() as stop:
-        for item, verdict in _show.bar(detector.judge(items, policy, looking.maps), "scoring", len(items)):
+        for item, verdict in _show.bar(_judged(detector, items, policy, looking), "scoring", len(items)):
             verdicts.append(looking.add(item, verdict))
             if rows is not None:
                 rows.write(verdict.row())
             if stop.asked:
                 break
-    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), policy.promise(len(detector.calibrated))), stop.asked
+    return Verdicts(tuple(verdicts), tuple(detector.scorer.columns), detector.promise(policy), detector.model.kinds), stop.asked
+
+
+def _judged(detector: Detector, items: Items, policy: Policy, looking: Looking) -> Iterator[tuple[Item, Verdict]]:
+    """Each item with its verdict; the scores of each chunk are taken on the way."""
+    for part, scores, found in detector.stream(items, looking.maps, policy):
+        looking.take(scores)
+        for item, verdict, where in zip(part, detector.decide(scores, policy), found, strict=True):
+            yield item, replace(verdict, where=where)
 
 
 def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | None, looking: Looking) -> tuple[Verdicts, bool]:
@@ -147,16 +209,21 @@ def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | 
     with _show.Interruption() as stop:
         for part, scores, found in _show.bar(detector.stream(items, looking.maps), "scoring", chunks):
             parts.append(scores)
+            looking.take(scores)
             if looking.album or looking.folder:  # their p-values are final already; the decisions come with the whole batch
                 for item, verdict, where in zip(part, detector.decide(scores), found, strict=True):
                     looking.add(item, replace(verdict, where=where))
             if stop.asked:
                 break
     verdicts = detector.judge_all(Scores.merge(parts), fdr=fdr)
+    _write(verdicts, rows)
+    return verdicts, stop.asked
+
+
+def _write(verdicts: Verdicts, rows: RowWriter | None) -> None:
     if rows is not None:
         for verdict in verdicts:
             rows.write(verdict.row())
-    return verdicts, stop.asked
 
 
 def _tell(verdicts: Verdicts, written: Mapping[str, str | None], strangest: int, as_json: bool) -> None:
@@ -168,8 +235,7 @@ def _tell(verdicts: Verdicts, written: Mapping[str, str | None], strangest: int,
         **{decision: counts[decision] for decision in DECISIONS},
         "promise": verdicts.promise,
         "out": written["rows"],
-        "report": written["report"],
-        "maps": written["maps"],
+        **{what: written.get(what) for what in ("report", "maps", "scores")},
         "strangest": [{"path": v.name, "p_value": v.p, "decision": v.decision, "because": v.because} for v in first],
     }
     lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
 @click.argument("items", type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write.")
-@click.option("--recipe", default="reconstruction", show_default=True, help="How items are asked about; see 'diffident list recipes'.")
-@click.option("--network", default="unet", show_default=True, help="What is learned: unet, mlp, or none, which keeps the items and is ready at once.")
+@click.option("--recipe", default=None, help="How items are asked about; see 'diffident list recipes'. Default: inspection; with --network reconstruction.")
+@click.option("--network", default=None, help="What is learned: unet, mlp; or at once positions, patches, pca, none. Default: what the recipe wants.")
 @click.option("--space", default="pixels", show_default=True, help="Where the diffusion lives, unless the recipe says it; see 'diffident list spaces'.")
+@click.option(
+    "--features", default=None, metavar="NAME|FILE", help="Of which network: mobilenet_v2, timm:NAME, a file of weights, or own. Default: the recipe's."
+)
+@click.option("--vary", multiple=True, help="Learn known-good items once more, changed: mirror, upside-down, half-turn, auto or none. Default: the recipe's.")
 @click.option("--images-seen", type=int, default=50_000, show_default=True, help="Items shown to the network in all, each as often as it is shown.")
 @click.option("--width", type=int, default=64, show_default=True, help="Channels of the network on its finest grid, a multiple of 32.")
 @click.option("--batch", type=int, default=64, show_default=True, help="Items a step.")
 @click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
+@click.option(
+    "--prepare", multiple=True, metavar="NAME", help="What is done to items first: photometry, registration, or auto; may be repeated. Default: the recipe's."
+)
+@_show.KINDS
 @_show.PRECISION
 @click.option(
-    "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own if all are alike and at most 64, else 64."
+    "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own, but no more than the space can use."
 )
 @click.option("--tile", type=int, default=None, help="Judge large pictures at their own size, in tiles of so many pixels a side, such as 256.")
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
@@ -39,14 +47,18 @@ if TYPE_CHECKING:
 def command(
     items: str,
     out: str,
-    recipe: str,
-    network: str,
+    recipe: str | None,
+    network: str | None,
     space: str,
+    features: str | None,
+    vary: tuple[str, ...],
     images_seen: int,
     width: int,
     batch: int,
     rate: float,
     every: float,
+    prepare: tuple[str, ...],
+    kinds: str | None,
     precision: str,
     size: str | None,
     tile: int | None,
@@ -61,31 +73,38 @@ def command(
     """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
 
     The items are split by content: one part is learned from, the other calibrates the decisions. Items that cannot be
-    read, and copies of others, are left out and named.
+    read, and copies of others, are left out and named. With --kinds folder one model learns parts of several kinds,
+    ITEMS/KIND/*.png, and promises its rate of false alarms for each of them.
 
     Interrupted, by Ctrl-C or a power cut, the same command goes on where it last wrote: checkpoints lie in OUT.training
     until OUT is whole. Under torchrun all processes share the work.
     """
     wanted = _show.size(size)
 
+    from dataclasses import replace
+
     from ..folder import writable
-    from ..learning import Training, learn, write
-    from ..optimise import leads
+    from ..learning import learn, write
+    from ..settings import Training, suited
     from ..verdict import Policy
 
-    policy, deep = Policy(flag, abstain), int(channels) if channels else None
-    how = Training(network, wanted, deep, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision, tile=tile)
-    target = writable(out)
+    sized, varied = int(channels) if channels else None, tuple(name for name in vary if name != "none") if vary else None
+    how = Training(network, wanted, sized, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision)
+    how = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or "", tile=tile)
+    policy, target = Policy(flag, abstain), writable(out)
     with _show.Interruption() as stop:
-        learned = learn(items, recipe, how, policy, target.name, _show.stoppable(stop), target)
+        learned = learn(items, suited(recipe, network, tile), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
-    if leads():
-        _show.left_out(learned.left_out)
-        _tell(learned, out, as_json)
+    _tell(learned, out, as_json)
 
 
 def _tell(learned: Outcome, out: str, as_json: bool) -> None:
-    """What was learned and what is promised, for people or machines."""
+    """What was learned and what is promised, for people or machines; of several processes the first one tells."""
+    from ..optimise import leads
+
+    if not leads():
+        return
+    _show.left_out(learned.left_out)
     detector, loss = learned.detector, learned.held_out_loss
     facts = {"trained": len(detector.model.seen), "held_out_loss": loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [

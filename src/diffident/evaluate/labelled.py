@@ -11,7 +11,7 @@ Any format that is read as a picture will do, for masks too. Source: Bergmann et
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -79,6 +79,10 @@ class Labelled:
         masks = masks_in(place / "ground_truth")
         known = tuple(None if kind == GOOD else mask_of(item.name, masks) for item, kind in zip(test, kinds, strict=True))
         return Labelled(place, _inside(place / "train" / GOOD), test, kinds, known, tuple(item.name for item in found if "/" not in item.name))
+
+    def of_kind(self, kind: str) -> Labelled:
+        """The same, all items of that kind of thing, for a model that tells kinds apart; what is wrong with each stays in ``kinds``."""
+        return replace(self, train=self.train.of_kind(kind), test=self.test.of_kind(kind))
 
     @property
     def labels(self) -> np.ndarray:

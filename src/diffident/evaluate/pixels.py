@@ -124,15 +124,31 @@ def pixel_intervals(
 
     Source: Efron and Tibshirani, An introduction to the bootstrap, 1993, chapters 8 and 13.
     """
+    if not 0 < confidence < 1:
+        raise InvalidSetting(f"a confidence lies between 0 and 1; got {confidence:g}")
+    exact, drawn = pixel_draws(masks, maps, limit, groups, repeats, seed)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0).clip(0, 1)
+    return Interval(float(exact[0]), float(low[0]), float(high[0])), Interval(float(exact[1]), float(low[1]), float(high[1]))
+
+
+def pixel_draws(
+    masks: Pictures, maps: Pictures, limit: float = LIMIT, groups: ArrayLike | None = None, repeats: int = 500, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(pixel AUROC, AUPRO) and what they become when pictures are drawn again: (2,) and (repeats, 2).
+
+    One seed draws the same pictures for every method, so that the difference of two methods' draws is a paired one.
+
+    Args:
+        masks, maps, limit, groups, repeats, seed: see :func:`pixel_intervals`.
+
+    Raises:
+        what :func:`pixel_intervals` raises.
+    """
     exact = np.array([pixel_auroc(masks, maps), aupro(masks, maps, limit)])
     pairs = _checked(masks, maps)
     ordinary, marked, overlap, regions = _binned(pairs)
     drawn = np.array([_figures(times @ ordinary, times @ marked, times @ overlap, times @ regions, limit) for times in _draws(pairs, groups, repeats, seed)])
-    drawn += exact - _figures(ordinary.sum(0), marked.sum(0), overlap.sum(0), regions.sum(), limit)
-    if not 0 < confidence < 1:
-        raise InvalidSetting(f"a confidence lies between 0 and 1; got {confidence:g}")
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0).clip(0, 1)
-    return Interval(float(exact[0]), float(low[0]), float(high[0])), Interval(float(exact[1]), float(low[1]), float(high[1]))
+    return exact, drawn + exact - _figures(ordinary.sum(0), marked.sum(0), overlap.sum(0), regions.sum(), limit)
 
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]

@@ -11,6 +11,7 @@ import numpy as np
 from ..data import Item
 from ..detector import Detector
 from ..errors import ItemError
+from ..regions import Where
 from ..verdict import Verdict
 
 
@@ -21,13 +22,13 @@ class Shown:
     Attributes:
         verdict: on it.
         values: (C, *size); None if it could not be read again.
-        map: where it is strange, if the recipe says so.
+        where: it is strange, if the recipe says so.
         nearest: the known-good item most like it, by name and values, if any were kept.
     """
 
     verdict: Verdict
     values: np.ndarray | None
-    map: np.ndarray | None = None
+    where: Where | None = None
     nearest: tuple[str, np.ndarray] | None = None
 
 
@@ -42,7 +43,7 @@ class Album:
 
     def __init__(self, detector: Detector, most: int, declined: int = 6) -> None:
         self._detector, self._most, self._few = detector, most, declined
-        self._strangest: list[tuple[tuple[float, float, int], Item, np.ndarray | None]] = []
+        self._strangest: list[tuple[tuple[float, float, int], Item, Where | None]] = []
         self._declined: list[tuple[int, Item]] = []
         self._count = 0
 
@@ -53,25 +54,25 @@ class Album:
             if verdict.decision == "abstain" and len(self._declined) < self._few:
                 self._declined.append((index, item))
             return
-        bisect.insort(self._strangest, ((verdict.p, -verdict.score, index), item, verdict.map), key=lambda entry: entry[0])
+        bisect.insort(self._strangest, ((verdict.p, -verdict.score, index), item, verdict.where), key=lambda entry: entry[0])
         del self._strangest[self._most :]
 
     def strangest(self, verdicts: Sequence[Verdict]) -> tuple[Shown, ...]:
         """The strangest with their final verdicts, which are given in the order in which the items came."""
-        return tuple(shown(self._detector, item, verdicts[index], heights) for (_, _, index), item, heights in self._strangest)
+        return tuple(shown(self._detector, item, verdicts[index], where) for (_, _, index), item, where in self._strangest)
 
     def declined(self, verdicts: Sequence[Verdict]) -> tuple[Shown, ...]:
         """The first that were declined though they could be read."""
         return tuple(Shown(verdicts[index], _values(self._detector, item)) for index, item in self._declined)
 
 
-def shown(detector: Detector, item: Item, verdict: Verdict, heights: np.ndarray | None) -> Shown:
+def shown(detector: Detector, item: Item, verdict: Verdict, where: Where | None) -> Shown:
     """An item with its map and the known-good item most like it, read again."""
     values, kept = _values(detector, item), detector.gallery
     if values is None or kept is None:
-        return Shown(verdict, values, heights)
+        return Shown(verdict, values, where)
     nearest = kept.nearest(values if detector.model.tiles is None else detector.model.modality.open(item).values)
-    return Shown(verdict, values, heights, (kept.names[nearest], kept.values(nearest)))
+    return Shown(verdict, values, where, (kept.names[nearest], kept.values(nearest)))
 
 
 def _values(detector: Detector, item: Item) -> np.ndarray | None:

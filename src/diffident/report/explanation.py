@@ -12,7 +12,7 @@ from ..regions import Where
 from ..scorer import Examined
 from ..verdict import Verdict
 from .colours import Scale, scale_from, scale_of
-from .pictures import FAINT, Picture, legend, overlaid, shown, sized
+from .pictures import FAINT, Picture, caption, legend, located, marking, shown, sized
 from .sheet import below, beside, captioned, framed, words
 from .strip import strip
 
@@ -79,12 +79,12 @@ def _sheet(detector: Detector, examined: Examined, where: Where | None, verdict:
     first = shown(detector.model.modality, examined.opened.values)
     pictures = [captioned(sized(first, SIDE), "the item")]
     if scale is not None and where is not None:
-        pictures.append(captioned(sized(overlaid(first, where.map, scale), SIDE), "where it is strange"))
+        pictures.append(captioned(located(first, where, scale, SIDE), caption(where)))
     if like is not None:
         pictures.append(captioned(sized(shown(detector.model.modality, like), SIDE), f"nearest known-good: {known}"))
     told = [words(name, WIDTH, 20), *([words(str(verdict), WIDTH), words(verdict.because, WIDTH)] if verdict else [words(NO_P, WIDTH)])]
     strips = [strip(detector.model, film) for film in examined.films.values()]
-    return framed(below([below(told, 2), beside(pictures, 16), *_key(scale), *strips], 18), 20)
+    return framed(below([below(told, 2), beside(pictures, 16), *_key(scale, where), *strips], 18), 20)
 
 
 def _scale(detector: Detector, where: Where | None) -> Scale | None:
@@ -93,8 +93,8 @@ def _scale(detector: Detector, where: Where | None) -> Scale | None:
     return scale_of(detector) or scale_from(where.map)
 
 
-def _key(scale: Scale | None) -> list[Picture]:
+def _key(scale: Scale | None, where: Where | None) -> list[Picture]:
     """What the colours of the map mean; nothing where there is no map."""
-    if scale is None:
+    if scale is None or where is None:
         return []
-    return [below([legend(scale, 360, 14), words(f"{scale.low:.3g} to {scale.high:.3g} and more. {scale.says}", WIDTH, 13, FAINT)], 4)]
+    return [below([legend(scale, 360, 14), words(f"{scale.low:.3g} to {scale.high:.3g} and more. {scale.says}{marking(where)}", WIDTH, 13, FAINT)], 4)]

@@ -13,7 +13,7 @@ from ..errors import InvalidSetting, ItemError, NotCalibrated, OutputError
 from ..verdict import Verdict
 from .colours import Scale, scale_of
 from .page import write
-from .pictures import overlaid, png, shown
+from .pictures import located, png, shown
 
 #: So many bytes of a name fit into one folder's entry on every file system, with something to tell names apart.
 LONGEST = 200
@@ -53,7 +53,7 @@ class MapFolder:
         Raises:
             OutputError: it cannot be written, or a link would lead out of the folder.
         """
-        if verdict.map is None or verdict.decision == "unreadable":
+        if verdict.where is None or verdict.decision == "unreadable":
             return
         try:
             values = self._detector.model.shown(item)
@@ -66,7 +66,7 @@ class MapFolder:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror or error}; choose another place or make room") from error
-        write(target, png(overlaid(shown(self._detector.model.modality, values), verdict.map, self.scale)))
+        write(target, png(located(shown(self._detector.model.modality, values), verdict.where, self.scale)))
 
     def _free(self, name: str) -> str:
         """The name, or with a number where another item has it: names may differ in what no file can be called."""

@@ -24,7 +24,7 @@ from ..verdict import Policy, Verdict, Verdicts
 from .album import Album, Shown
 from .charts import histogram
 from .colours import Scale, scale_of
-from .pictures import Picture, data_uri, legend, overlaid, shown, sized
+from .pictures import SMALL, Picture, caption, data_uri, legend, located, marking, shown, sized
 
 #: Decisions in the order in which they want attention, with the word for many of them.
 DECISIONS = {"flag": "flagged", "abstain": "abstained from", "unreadable": "unreadable", "accept": "accepted"}
@@ -35,9 +35,6 @@ META = ('charset="utf-8"', 'name="viewport" content="width=device-width, initial
 
 #: Pictures longer than this are reduced; the table of items is folded up if it is longer.
 SIDE, LONG = 256, 60
-
-#: Pictures up to this are shown pixel by pixel; larger ones are smoothed, or thin marks would fall between the screen's pixels.
-SMALL = 96
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +92,7 @@ def report(detector: Detector, source: Any, path: str | Path, policy: Policy | N
     for item, verdict in detector.judge(source, settled, maps=bool(detector.scorer.asked.mapped)):
         album.add(item, verdict)
         verdicts.append(replace(verdict, where=None))
-    judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), settled.promise(len(detector.calibrated)))
+    judged = Verdicts(tuple(verdicts), tuple(detector.scorer.columns), detector.promise(settled), detector.model.kinds)
     named = str(source) if isinstance(source, str | Path) else f"{len(verdicts)} items"
     write(target, page(findings(detector, judged, album, asked_of(settled), settled.flag or 0.0, named)).encode())
     return judged
@@ -120,7 +117,8 @@ def facts_of(detector: Detector) -> dict[str, str]:
         "recipe": f"{asked.name}: {', '.join(dict.fromkeys(reading.label for reading in asked.readings))}; {asked.cost} per item",
         "source of the recipe": asked.source or "not given",
         "fingerprint of model and recipe": detector.scorer.fingerprint,
-        "references": f"{len(detector.calibrated)} known-good items, not used in training",
+        "references": f"{len(detector.calibrated)} known-good items, not used in training"
+        + (f", of {len(detector.model.kinds)} kinds: {', '.join(detector.model.kinds)}" if detector.model.kinds else ""),
         "made by": f"diffident {version('diffident')}",
     }
 
@@ -214,8 +212,10 @@ def _head(found: Findings, counts: Mapping[str, int], flagged: str) -> str:
 
 
 def _promise(found: Findings) -> str:
-    values = [verdict.p for verdict in found.verdicts if verdict.judged]
-    chart = histogram(values, found.level, found.verdicts[0].references) if values else "<p>No item could be judged, so there are no p-values to draw.</p>"
+    judged = [verdict for verdict in found.verdicts if verdict.judged]
+    chart = "<p>No item could be judged, so there are no p-values to draw.</p>"
+    if judged:
+        chart = histogram([verdict.p for verdict in judged], found.level, min(verdict.references for verdict in judged))
     asked = f'<p>{_text(found.asked)}</p>\n<p class="promise">{_text(found.verdicts.promise)}</p>'
     return f"<section>\n<h2>What was asked, and what is promised</h2>\n{asked}\n<p>{CAUTION}</p>\n{chart}</section>\n"
 
@@ -233,8 +233,9 @@ def _legend(found: Findings) -> str:
         return "<p>This recipe reads one number per item and cannot say where an item is strange, so no maps are shown.</p>\n"
     scale = found.scale
     picture = f'<img alt="Colours from magenta (least) to light yellow (most)" src="{data_uri(legend(scale))}" width="256" height="12">'
+    said = next((marking(one.where) for one in found.strangest if one.where is not None), "")
     ends = f"<div><span>{_number(scale.low)}</span><span>{_number(scale.high)} and more</span></div>"
-    return f'<figure class="legend">{picture}{ends}<figcaption>{_text(scale.says)}</figcaption></figure>\n'
+    return f'<figure class="legend">{picture}{ends}<figcaption>{_text(scale.says + said)}</figcaption></figure>\n'
 
 
 def _card(rank: int, one: Shown, found: Findings) -> str:
@@ -257,8 +258,8 @@ def _pictures(one: Shown, found: Findings) -> str:
         return "<p>It could not be read again when this page was written; its verdict stands.</p>"
     plain = shown(found.modality, one.values)
     drawn = [_figure(plain, f"The item {name}", "the item")]
-    if one.map is not None and found.scale is not None:
-        drawn.append(_figure(overlaid(plain, one.map, found.scale), f"The item {name}, coloured where it is strange", "where it is strange"))
+    if one.where is not None and found.scale is not None:
+        drawn.append(_figure(located(plain, one.where, found.scale, SIDE), f"The item {name}, coloured where it is strange", caption(one.where)))
     if one.nearest is not None:
         known, values = one.nearest
         drawn.append(_figure(shown(found.modality, values), f"The most similar known-good item, {known}", f"nearest known-good: {known}"))

@@ -11,12 +11,17 @@ import PIL.ImageDraw
 import PIL.ImageFont
 
 from ..modalities import Modality
+from ..regions import Where
 from .colours import Scale, paint, table
 
 Picture = PIL.Image.Image
 
 #: Ink and paper of pictures with words in them.
 INK, FAINT, PAPER = (28, 30, 34), (96, 100, 108), (255, 255, 255)
+
+
+#: A picture up to this is small: shown pixel by pixel, and not outlined unless it is enlarged.
+SMALL = 96
 
 
 def shown(modality: Modality, values: np.ndarray) -> Picture:
@@ -28,6 +33,48 @@ def overlaid(picture: Picture, heights: np.ndarray, scale: Scale) -> Picture:
     """A picture with a map (h, w) over it: uncoloured where the item is ordinary."""
     colours = PIL.Image.fromarray(paint(heights, scale)).resize(picture.size, PIL.Image.Resampling.NEAREST)
     return PIL.Image.alpha_composite(picture.convert("RGBA"), colours).convert("RGB")
+
+
+def located(picture: Picture, where: Where, scale: Scale, side: int = 0) -> Picture:
+    """A picture with its map over it and what is marked outlined, enlarged or reduced to ``side`` if one is given.
+
+    The outline is a dark and a light line that show on any picture, outside of what they are around; a small picture, of which they
+    would cover too much, has none.
+    """
+    over = overlaid(picture, where.map, scale)
+    over = sized(over, side) if side else over
+    return over if where.mask is None or max(over.size) <= SMALL else outlined(over, where.mask)
+
+
+def caption(where: Where) -> str:
+    """What is to be said below such a picture."""
+    if where.mask is None:
+        return "where it is strange"
+    count = len(where.regions)
+    return "where it is strange; " + (f"{count} {'place is' if count == 1 else 'places are'} marked" if count else "no place is marked")
+
+
+def marking(where: Where) -> str:
+    """What an outline promises; nothing where there is none to be had."""
+    if where.mask is None:
+        return ""
+    return f" Outlined is what is marked at p <= {where.level:g}: of good items at most {100 * where.level:.3g} % have anything marked, on average."
+
+
+def outlined(picture: Picture, mask: np.ndarray) -> Picture:
+    """A picture with lines around the marked parts (h, w) of it."""
+    marked = np.asarray(PIL.Image.fromarray(mask).resize(picture.size, PIL.Image.Resampling.NEAREST))
+    inner, outer = _grown(marked), _grown(_grown(marked))
+    drawn = np.array(picture.convert("RGB"))
+    drawn[outer & ~inner], drawn[inner & ~marked] = PAPER, INK
+    return PIL.Image.fromarray(drawn)
+
+
+def _grown(marked: np.ndarray) -> np.ndarray:
+    """A pixel more on every side."""
+    wide = np.pad(marked, 1)
+    tall = wide[:-2] | wide[1:-1] | wide[2:]
+    return tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:]
 
 
 def sized(picture: Picture, side: int) -> Picture:

@@ -45,6 +45,10 @@ class Space(ABC):
         """The space with what it has to learn from known-good items, such as scales; itself if there is nothing."""
         return self
 
+    def suits(self, wanted: str) -> bool:
+        """Whether a recipe for models that live in the space of that name may ask one that lives here."""
+        return wanted == self.config()["name"]
+
     @property
     def roomy(self) -> int:
         """Pictures of more pixels a side than this are brought to it, unless a size is asked for."""

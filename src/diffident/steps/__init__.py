@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +32,9 @@ class Step(ABC):
     Subclasses are frozen, without hidden state, and registered under the kind ``steps``. What happens to an item depends on
     that item and on what was learned, never on the others that come with it.
     """
+
+    #: whether a place of a prepared item may be another place of the item as it came
+    moves: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

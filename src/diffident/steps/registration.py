@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -57,6 +57,8 @@ class Registration(Step):
 
     Source: moments: Hu 1962; refinement: Baker and Matthews, IJCV 2004; the mean in rounds: Gower, Generalized Procrustes analysis, 1975.
     """
+
+    moves: ClassVar[bool] = True
 
     template: Template
     frame: Frame

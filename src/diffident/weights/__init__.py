@@ -17,6 +17,8 @@ from ..errors import DamagedModel, NotAModel, UnknownName
 from ..networks.frozen import kind_of
 
 HERE = Path(__file__).parent
+#: Names of the weights that come with the package.
+BUNDLED = ("mobilenet_v2",)
 #: What a file of weights can be, by its ending.
 ENDINGS = (".npz", ".safetensors")
 
@@ -76,9 +78,8 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _bundled(name: str) -> Path:
-    names = sorted(place.name for place in HERE.iterdir() if (place / "README.md").is_file())
-    if name not in names:
-        raise UnknownName(f"no weights called {name!r} come with Diffident; there are: {', '.join(names)}. For a file of your own use read(path)")
+    if name not in BUNDLED:
+        raise UnknownName(f"no weights called {name!r} come with Diffident; there are: {', '.join(BUNDLED)}. For a file of your own use read(path)")
     if not (file := HERE / name / "weights.safetensors").is_file():
         raise DamagedModel(f"{file} is missing from this installation; install Diffident again")
     return file
