@@ -17,13 +17,13 @@ ROOT = Path(diffident.__file__).parent
 #: the floor on which each room lies; a room may use its own floor and those below
 FLOORS = [
     {"errors", "registry", "hardware"},
-    {"trajectory", "denoiser", "positions", "patches", "kinds", "levels", "noise", "networks", "weights"},
-    {"precondition", "steps", "variations", "spaces"},
+    {"trajectory", "denoiser", "positions", "patches", "texture", "kinds", "levels", "noise", "networks", "weights"},
+    {"precondition", "steps", "variations", "spaces", "tiles"},
     {"walks", "probes"},
     {"statistics"},
     {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
     {"data", "modalities", "pipelines", "folder", "model", "references", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
-    {"scorer", "detector", "guard", "learning", "lessons", "assessment", "testing"},
+    {"scorer", "mosaic", "detector", "guard", "learning", "lessons", "assessment", "testing"},
     {"adapters"},
     {"cli", "service", "web", "report"},
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffident as dd
-from benchmarks import _common, inspection_sets
+from benchmarks import _common, inspection_sets, large_images
 from benchmarks._learned import asked_at_once, ranked
 from diffident.scorer import Scorer
 
@@ -52,3 +52,37 @@ def test_no_tile_is_on_two_sides_of_a_split(benchmark_data: Path, monkeypatch: p
         assert 0.5 < len(tiles.parts(seed)[0]) / len(tiles.good) < 0.7
     assert sum(mask is None for mask in tiles.masks) == 5
     assert tiles.apart == "uneven"
+
+
+def test_generated_textures_have_one_law_whatever_their_size() -> None:
+    """Deviation and grain are stated, and no picture is scaled by its own."""
+    expected = np.hypot(large_images.COLOUR, large_images.GRAIN)
+    for size in ((512, 512), (512, 1024)):
+        assert np.mean([large_images.texture(size, seed).std() for seed in range(6)]) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_defect_is_a_square_raised_by_so_many_local_deviations() -> None:
+    plain = np.full((64, 64), 100.0)
+    raised, (row, column) = large_images.defective(plain, 2, 0)
+    changed = np.argwhere(raised != 100)
+    assert len(changed) == large_images.DEFECT**2
+    assert changed.min(0).tolist() == [row, column]
+    assert raised.max() == round(100 + 2 * large_images.local_deviation())
+
+
+def test_a_seam_would_be_seen() -> None:
+    flat = np.ones((40, 40)) + np.random.default_rng(0).normal(scale=0.01, size=(40, 40))
+    beside, elsewhere, across, others = large_images.seam(flat, 8)
+    assert beside / elsewhere == pytest.approx(1, abs=0.01)
+    assert across / others == pytest.approx(1, abs=0.2)
+    beside, elsewhere, across, others = large_images.seam(flat + 0.1 * (np.arange(40) // 8 % 2), 8)
+    assert across / others > 5
+
+
+def test_large_pictures_may_be_flagged_no_more_often_than_their_parts_allow() -> None:
+    assert large_images.limits(99, 100, "good, same size") == tuple(round(100 * rate) for rate in large_images.alarm_range(99, 0.05, 100))
+    low, high = large_images.limits(99, 100, "good, large")
+    assert low == 0
+    assert 10 < high < 20
+    assert large_images.exact(0, 100)[0] == 0
+    assert large_images.exact(100, 100) == (pytest.approx(0.0250 ** (1 / 100), abs=1e-6), 1.0)

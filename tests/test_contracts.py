@@ -27,6 +27,7 @@ from diffident.statistics import Statistic
 from diffident.steps import Step
 from diffident.testing import checks
 from diffident.testing.of_steps import arrows
+from diffident.texture import Texture
 from diffident.trajectory import Look
 from diffident.walks import Encode, Walk
 
@@ -43,7 +44,7 @@ def parts() -> dict[str, object]:
     mixture = GaussianMixture(torch.tensor([[[-0.5, 0.1]], [[0.5, 0.3]]]), torch.tensor([0.1, 0.3]))
     found |= {"denoisers/mixture": mixture, "denoisers/empirical": Empirical(mixture.draw(50), block=7)}
     drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))
-    found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
+    found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/texture": Texture.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
     found |= {"denoisers/kinds": Kinds(("round", "square"), (Positions.fitted(drawn),))}
     return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
 

@@ -138,10 +138,10 @@ def assess(detector: Detector, labelled: Labelled, repeats: int = 500, control: 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What a method says of every test item: strangeness (n,) and maps (n, h, w); None where it says nothing."""
+    """What a method says of every test item: strangeness (n,) and maps (h, w), one for each; None where it says nothing."""
 
     strangeness: np.ndarray | None
-    maps: np.ndarray | None = None
+    maps: Sequence[np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ class _Truth:
             return {name: _bare(metric(strange, scores)) for name, metric in RANKING.items()} if fewest else {}
         return {name: interval(metric, strange, scores, repeats=self.repeats, seed=self.seed) for name, metric in RANKING.items()}
 
-    def _pointing(self, rows: np.ndarray, maps: np.ndarray) -> dict[str, Interval]:
+    def _pointing(self, rows: np.ndarray, maps: Sequence[np.ndarray]) -> dict[str, Interval]:
         masked = [(mask, _sized(maps[i], mask)) for i in rows if (mask := self.masks[i]) is not None and np.isfinite(maps[i]).all()]
         marked = sum(bool(mask.any()) for mask, _ in masked)
         if not marked or all(mask.all() for mask, _ in masked):
@@ -190,12 +190,12 @@ def _sized(found: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.asarray(PIL.Image.fromarray(found).resize((mask.shape[1], mask.shape[0]), PIL.Image.Resampling.BILINEAR))
 
 
-def _asked(detector: Detector, items: Items, doing: str, progress: Progress) -> tuple[Scores, np.ndarray | None]:
+def _asked(detector: Detector, items: Items, doing: str, progress: Progress) -> tuple[Scores, Sequence[np.ndarray] | None]:
     """Scores of all items, and their maps where the recipe has any."""
     mapped = bool(detector.scorer.asked.mapped)
     parts = list(progress(detector.stream(items, mapped), doing, _chunks(detector, items)))
     maps = [one.map for _, _, found in parts for one in found if one is not None]
-    return Scores.merge([scores for _, scores, _ in parts]), np.stack(maps) if mapped else None
+    return Scores.merge([scores for _, scores, _ in parts]), maps if mapped else None
 
 
 def _kept(detector: Detector, labelled: Labelled, verdicts: Verdicts, scores: Scores, notes: list[str]) -> np.ndarray:
@@ -231,7 +231,7 @@ def _control(detector: Detector, labelled: Labelled, seed: int, notes: list[str]
 
 
 def _chunks(detector: Detector, items: Items) -> int:
-    return -(-len(items) // detector.model.chunk)
+    return len(items) if detector.model.tiles is not None else -(-len(items) // detector.model.chunk)
 
 
 def _spaced(items: Items, most: int) -> Items:

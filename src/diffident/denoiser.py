@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import registry
+from . import noise, registry
 from .errors import InvalidSetting, NoActivations, Unconditional, WrongShape
 from .noise import normal
 
@@ -42,6 +42,13 @@ class Denoiser(ABC):
     def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         """An answer brought to what items can be at all: within [-1, 1]. In a space where that says something else, see ``diffident.spaces``."""
         return answer.clamp(-1, 1)
+
+    def drawn(self, items: Float[Tensor, "n *shape"], purpose: str, *numbers: int) -> Float[Tensor, "..."]:
+        """The noise that a walk puts on items, float32: one tensor (*shape) common to all of them, known by its name alone.
+
+        Where items are tiles of something larger, one for each, (n, *shape): that of its place, so that overlapping tiles agree.
+        """
+        return noise.normal(tuple(items.shape[1:]), purpose, *numbers).to(items)
 
     def given(self, condition: object) -> Denoiser:
         """The denoiser of p(x | condition): a class, a prompt, an image.
@@ -92,6 +99,9 @@ class Watched(Denoiser):
 
     def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         return self.inner.kept(answer)
+
+    def drawn(self, items: Float[Tensor, "n *shape"], purpose: str, *numbers: int) -> Float[Tensor, "..."]:
+        return self.inner.drawn(items, purpose, *numbers)
 
     def given(self, condition: object) -> Denoiser:
         return Watched(self.inner.given(condition), self.streams)

@@ -17,16 +17,19 @@ from .calibration.depth import Depth
 from .data import Item, Items
 from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NotCalibrated
 from .folder import read_folder, write_folder
-from .gallery import KEEP, Gallery, Kept, chosen
+from .gallery import KEEP, Gallery, Kept, chosen, spread
 from .hardware import stamp
 from .model import Model
 from .recipes import Recipe, recipe, recipe_from
 from .references import references
-from .regions import Where, where
+from .regions import Where, in_parts, where
 from .scorer import Lift, Scorer
 from .scores import Scores
 from .verdict import Policy, Verdict, Verdicts, batch_verdicts_of, verdicts_of
 from .witness import check_rows
+
+#: In tiles an item may have any size.
+SIDES = ("height", "width")
 
 REFERENCES, GALLERY = "references.safetensors", "gallery.safetensors"
 
@@ -67,7 +70,7 @@ class Detector:
     gallery: Gallery | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", recipe(self.recipe))
+        object.__setattr__(self, "recipe", recipe(self.recipe) if self.model.tiles is None else recipe(self.recipe).highest())
         if self.calibration is not None:
             self.calibration.references.require(self.scorer.fingerprint, "this model and recipe")
 
@@ -104,10 +107,11 @@ class Detector:
         """
         items = self.model.modality.items(source)
         wanted, parts, kept = chosen(len(items), keep), [], []
-        raw = bool(keep and self.scorer.asked.mapped and not self.scorer.asked.combines_maps)  # places are told by all references together
+        tiled, asked = self.model.tiles is not None, self.scorer.asked
+        raw = bool(keep and asked.mapped and (tiled or not asked.combines_maps))  # places are told by all references together, except in tiles
         chunks = self.stream(items, maps=raw)
-        for part, scores, found in progress(chunks, "calibrating", -(-len(items) // self.model.chunk)) if progress else chunks:
-            first, heights = sum(map(len, parts)), [None if one is None else one.map for one in found]
+        for part, scores, found in progress(chunks, "calibrating", len(items) if tiled else -(-len(items) // self.model.chunk)) if progress else chunks:
+            first, heights = sum(map(len, parts)), [None if one is None else spread(one.map) if tiled else one.map for one in found]
             kept += [self._kept(part[i], scores.digests[i], heights[i]) for i in range(len(part)) if first + i in wanted and scores.readable[i]]
             parts.append(scores)
         return parts, Gallery.of([one for one in kept if one is not None], self.scorer.fingerprint)
@@ -154,6 +158,8 @@ class Detector:
         if self.calibration is None or not self.calibration.mapped:
             return ((items, scores, [Where(one) for one in found]) for items, scores, found in self.scorer.stream_maps(source))
         level = self.settled(policy).flag or 0.0
+        if self.model.tiles is not None:
+            return ((items, scores, self._marked(scores, maps, level)) for items, scores, maps in self.scorer.stream_maps(source))
         return ((items, scores, self.located(scores, lift, level)) for items, scores, lift in self.scorer.stream_lifted(source))
 
     def located(self, scores: Scores, lift: Lift, level: float) -> list[Where]:
@@ -168,6 +174,14 @@ class Detector:
         stored = [(one.get("height", size[0]), one.get("width", size[-1])) for one in scores.vitals]
         return [where(fine[i], blocky[i], places, i, level, stored[i]) if scores.readable[i] else Where(fine[i]) for i in range(len(scores))]
 
+    def _marked(self, scores: Scores, maps: np.ndarray, level: float) -> list[Where]:
+        """Of one item in tiles, its map and what of it is marked: at a level that its parts share."""
+        if not scores.readable[0]:
+            return [Where(maps[0])]
+        found, parts, size = self.calibrated.places(scores), self.calibrated.parts(scores), scores.vitals[0]
+        count = 1.0 if parts is None else float(parts[0])
+        return [in_parts(where(maps[0], maps[0], found, 0, level / count, (size["height"], size["width"])), count)]
+
     def fit_parts(self, parts: Sequence[Scores], gallery: Gallery | None = None) -> Detector:
         """The same from scores made before, by this model and recipe, on one machine or many.
 
@@ -180,10 +194,11 @@ class Detector:
         scores.require(self.scorer.fingerprint, "this model and recipe")
         known = references(scores, self.model)
         self.policy.resolve_each({kind: known.kinds.count(kind) for kind in self.model.kinds or ("",)})
-        depth = Depth(tuple(self.model.modality.limits(list(known.vitals))))
+        limits = self.model.modality.limits(list(known.vitals))
+        depth = Depth(tuple(limit for limit in limits if self.model.tiles is None or limit.name not in SIDES))
         looked_at, calibration = gallery or self.gallery, Calibration(known, combiner(recipe(self.recipe).combine))
         shown = looked_at.among(frozenset(known.digests)) if looked_at else None
-        if shown is not None and calibration.mapped:
+        if shown is not None and calibration.mapped and self.model.tiles is None:
             kept = known.select([digest in set(shown.digests) for digest in known.digests])
             shown = shown.coloured(calibration.places(kept).heights, self.scorer.fingerprint)
         return replace(self, calibration=calibration, depth=depth, gallery=shown)

@@ -137,6 +137,15 @@ def chosen(n: int, keep: int) -> frozenset[int]:
     return frozenset(np.linspace(0, n - 1, min(n, keep)).round().astype(int).tolist())
 
 
+def spread(heights: np.ndarray, count: int = 4096) -> np.ndarray:
+    """The quantiles of a map of any size, (count,), from its lowest place to its highest: as much of it as the colours need.
+
+    >>> spread(np.arange(5.0), 3).tolist()
+    [0.0, 2.0, 4.0]
+    """
+    return np.quantile(heights, np.linspace(0, 1, count))
+
+
 def _centred(values: np.ndarray) -> np.ndarray:
     flat = values.reshape(len(values), -1)
     return flat - flat.mean(axis=1, keepdims=True)

@@ -6,7 +6,7 @@ import datetime
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -24,16 +24,19 @@ from .gallery import KEEP
 from .kinds import Kinds
 from .lessons import Descent, exactly, lives_in, steps_of
 from .modalities import Modality, Opened
-from .model import Model
+from .model import CHUNK, Model
 from .optimise import Record
 from .recipes import Recipe
-from .recipes import recipe as recipe_of
 from .settings import EXACT, OWN, Training, suited
 from .spaces.activations import Activations
 from .spaces.pixels import Pixels
+from .tiles import Tiles
 from .verdict import LEVELS, Policy
 
 T = TypeVar("T")
+
+#: Tiles that the denoiser is asked about at once: the fewest that a chunk may have, since tiles are large.
+TILED_CHUNK = 16
 
 
 @runtime_checkable
@@ -82,6 +85,7 @@ def train(
     vary: tuple[str, ...] | None = None,
     features: str | None = None,
     kinds: str = "",
+    tile: int | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
 ) -> Model:
@@ -96,10 +100,10 @@ def train(
         source: a folder, a list of paths or arrays, an array (n, height, width) or (n, height, width, channels); of
             ``modality="row"`` an array (n, columns).
         recipe: how the detector will ask, by name or as data. None: ``inspection``, unless a ``network`` is named, which then
-            learns pixels for ``reconstruction``.
+            learns pixels for ``reconstruction``; with a ``tile`` ``texture``. In tiles the highest place counts, whatever the recipe combines.
         out: the folder to write.
         network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary,
-            features, kinds: see :class:`Training`.
+            features, kinds, tile: see :class:`Training`.
         policy: at which p-values the detector flags and abstains.
         progress: see :class:`Progress`.
 
@@ -115,9 +119,9 @@ def train(
     >>> train(np.random.default_rng(0).uniform(size=(40, 8, 8)), network="none").modality.shape
     (1, 8, 8)
     """
-    asked = suited(recipe, network)
+    asked = suited(recipe, network, tile)
     given = (network, size, channels, share, seed, modality, keep, space, images_seen, width, batch, rate, every, precision, prepare, vary, features)
-    how = Training(*given, kinds).settled(asked)
+    how = Training(*given, kinds, tile).settled(asked)
     if out is None:
         return _drained(_alone(source, asked, how, progress), how, progress)
     target = writable(out)
@@ -151,7 +155,7 @@ def training(
     >>> len(losses)
     2
     """
-    asked = suited(recipe, how.network if how else None)
+    asked = suited(recipe, how.network if how else None, how.tile if how else None)
     wanted = (how or Training()).settled(asked)
     if out is None:
         yield from _alone(source, asked, wanted, silent)
@@ -179,7 +183,7 @@ def learn(source: Any, recipe: str | Recipe, how: Training, policy: Policy, name
     Raises:
         what :func:`train` raises.
     """
-    asked = recipe_of(recipe)
+    asked = suited(recipe, how.network, how.tile)
     settled = how.settled(asked)
     return _drained(_learning(source, asked, settled, policy, name, progress, out), settled, progress)
 
@@ -230,11 +234,11 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not known.gridded:
         _require_no_neighbours(how)
     items = known.items(source)
-    kind = known.learn(items, how.size, how.channels, lives_in(asked, how).roomy)
+    kind = known.learn(items, how.tile or how.size, how.channels, lives_in(asked, how).roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
-            one = kind.open(item)
+            one = kind.open(item) if how.tiles is None else _in_tiles(kind, item, how.tiles, how, len(items))
         except ItemError as refusal:
             bad.append((item.name, str(refusal)))
             continue
@@ -250,6 +254,31 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not good:
         raise NoItems(f"none of the {len(items)} items can be learned from; the first, {bad[0][0]}: {bad[0][1]}")
     return good, tuple(bad), kind
+
+
+def _in_tiles(kind: Modality, item: Item, tiles: Tiles, how: Training, count: int) -> Opened:
+    """Some tiles of an item, (n, C, side, side), drawn by its content: not the item, which is large.
+
+    Raises:
+        ItemError: it cannot be read, or is smaller than a tile.
+    """
+    whole = kind.whole(item)
+    tiles.require(whole.values.shape[1:], item.name)
+    own = int(whole.digest[:12], 16)
+    return replace(whole, values=tiles.some(whole.values, how.tiles_of(count, own), how.seed ^ own))
+
+
+def _each_tile(opened: Sequence[Opened], kinds: Sequence[str]) -> tuple[list[Opened], list[str]]:
+    """Every tile as an item of its own, and the kind of each where there are kinds.
+
+    Raises:
+        TooFewItems: there is no room for a tile of some kind.
+    """
+    tiles = [replace(one, values=tile) for one in opened for tile in one.values]
+    each = [kind for one, kind in zip(opened, kinds, strict=True) for _ in one.values] if kinds else []
+    if lacking := sorted(set(kinds) - set(each)):
+        raise TooFewItems(f"of {len(opened)} items {len(tiles)} tiles are learned from, and none of the kind {lacking[0]!r}; give a smaller tile")
+    return tiles, each
 
 
 def _require_no_neighbours(how: Training) -> None:
@@ -304,6 +333,8 @@ def _model(
     opened: Sequence[Opened], kind: Modality, asked: Recipe, name: str, how: Training, out: Path | None, kinds: Sequence[str]
 ) -> Generator[Record, None, tuple[Model, float | None]]:
     """The denoiser that was asked for, in the space that the recipe or else the settings ask for, and its held-out loss."""
+    if how.tiles is not None:
+        opened, kinds = _each_tile(opened, kinds)
     known_good, digests = torch.from_numpy(np.stack([one.values for one in opened])), tuple(one.digest for one in opened)
     steps = steps_of(known_good, how)
     for step in steps:
@@ -312,7 +343,7 @@ def _model(
     descent, loss = Descent(how, about, None if out is None else place_of(out).folder), None
     if how.features == OWN:
         own, loss, _ = yield from descent.of(known_good, "unet", Pixels())
-        lives = Activations.of(own)
+        lives = Activations.of(own) if how.tile is None else Activations.of(own).tiled(how.tile)
     else:
         lives = lives_in(asked, how)
     lives = lives.at(how.precision).learned(known_good)
@@ -322,4 +353,5 @@ def _model(
         denoiser, loss, learns = yield from descent.of(lives.encode(known_good), how.network or "", lives)
         denoiser = Kinds(sorted(set(kinds)), (denoiser,)) if kinds else denoiser
     notes = {"made": datetime.date.today().isoformat(), "by": f"diffident {version('diffident')}", "settings": str(how), **descent.notes}
-    return Model(denoiser, kind, lives, seen=frozenset(digests[i] for i in learns), name=name, notes=notes, steps=steps), loss
+    seen, chunk = frozenset(digests[i] for i in learns), CHUNK if how.tiles is None else TILED_CHUNK
+    return Model(denoiser, kind, lives, chunk, seen, name, notes, steps, how.tiles), loss

@@ -23,7 +23,7 @@ from .networks.of_timm import Timm
 from .optimise import Record
 from .precondition import Learned
 from .recipes import Recipe
-from .settings import AUTO, EXACT, OWN, Training
+from .settings import AUTO, EXACT, OWN, PLACELESS, Training
 from .spaces import Space, space_from
 from .steps import Step, chosen
 from .variations import AUTO as VARY
@@ -46,12 +46,18 @@ def steps_of(known_good: Tensor, how: Training) -> tuple[Step, ...]:
 
 
 def lives_in(asked: Recipe, how: Training) -> Space:
-    """The space that the recipe or else the settings ask for, before it has learned anything.
+    """The space that the recipe or else the settings ask for, before it has learned anything; that of tiles where there are any.
 
     Raises:
         InvalidSetting: features for a space that has none.
         NotAModel, DamagedModel: a file of weights that cannot be used.
     """
+    found = _whole(asked, how)
+    return found if how.tile is None else found.tiled(how.tile)
+
+
+def _whole(asked: Recipe, how: Training) -> Space:
+    """The space for items that are not cut into tiles."""
     config = {"name": how.space, **(asked.housing if asked.space == how.space else {})}
     if how.features in (None, OWN):
         return space_from(config)
@@ -88,9 +94,19 @@ def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoi
     if len(known_good) < 2 and how.network in ("positions", "pca"):
         raise TooFewItems("cannot learn what is usual, and how far good items stray from it, from 1 readable item; give two or more, better a hundred")
     learn, names = EXACT[how.network or ""], how.vary or ()
+
+    def of(items: Tensor) -> Tensor:
+        return _elements(items, lives, how)
+
     if VARY in names:
-        names = harmless(known_good, lambda known, asked: _strange(learn(lives.encode(known), lives, how.seed), lives.encode(asked)), how.seed)
-    return learn(torch.cat([lives.encode(known_good), *(lives.encode(varied(known_good, name)) for name in names)]), lives, how.seed)
+        names = harmless(known_good, lambda known, asked: _strange(learn(of(known), lives, how.seed), of(asked)), how.seed)
+    return learn(torch.cat([of(known_good), *(of(varied(known_good, name)) for name in names)]), lives, how.seed)
+
+
+def _elements(items: Tensor, lives: Space, how: Training) -> Tensor:
+    """Items in their space; of tiles what is believed where every position is alike: near the edge of a tile surroundings are missing."""
+    elements = lives.encode(items)
+    return how.tiles.inner(elements) if how.tiles and how.network in PLACELESS else elements
 
 
 def _strange(denoiser: StoredDenoiser, elements: Tensor) -> Tensor:

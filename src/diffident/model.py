@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import registry
+from .data import Item
 from .denoiser import Denoiser, StoredDenoiser
 from .errors import InvalidSetting, UnknownKind
 from .kinds import Kinds
@@ -21,9 +23,13 @@ from .modalities import Modality
 from .spaces import Space
 from .spaces.pixels import Pixels
 from .steps import Step
+from .tiles import Tiles
 
 #: items that the denoiser is asked about at once; always this many, so that a score does not depend on its company
 CHUNK = 32
+
+#: A large item is looked at with at most so many pixels a side.
+LOOKED_AT = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,10 @@ class Model:
         name: for people.
         notes: plain facts for the card: when, on what, by which version.
         steps: what is done to opened items before they enter the space, in this order.
+        tiles: in which items are judged, at their own size; None where they are brought to the modality's size and judged whole.
+
+    Raises:
+        InvalidSetting: a chunk that is no multiple of 16, or tiles of another size than the modality's.
     """
 
     denoiser: Denoiser
@@ -49,16 +59,22 @@ class Model:
     name: str = "model"
     notes: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    tiles: Tiles | None = None
 
     def __post_init__(self) -> None:
         if self.chunk < 16 or self.chunk % 16:
             raise InvalidSetting(f"a chunk is a multiple of 16 items: kernels round the ragged edge of others by place; got {self.chunk}")
+        if self.tiles is not None and (self.steps or self.modality.shape[1:] != (self.tiles.side,) * 2):
+            raise InvalidSetting(
+                f"tiles of {self.tiles.side} pixels take a modality of their size and no steps; got {self.modality} and {len(self.steps)} steps"
+            )
 
     def config(self) -> dict[str, Any]:
         """What identifies the model beside its tensors, as plain data."""
         kind = registry.name_of("denoisers", type(self.stored))
         plain = {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
-        return plain | ({"steps": [step.config() for step in self.steps]} if self.steps else {})
+        more = {"steps": [step.config() for step in self.steps]} if self.steps else {}
+        return plain | more | ({"tiles": self.tiles.config()} if self.tiles else {})
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every number of its parts, by part and name."""
@@ -92,6 +108,10 @@ class Model:
             known = f"knows {', '.join(self.kinds)}; name one of them (--kind, or Items.of_kind)" if self.kinds else "tells no kinds apart; leave it out"
             raise UnknownKind(f"the item is said to be {asked}, and the model {self.name!r} {known}")
 
+    def known(self, kind: str) -> str:
+        """The name of a kind if it is known here; empty otherwise."""
+        return kind if kind in self.kinds else ""
+
     def of_kinds(self, names: Sequence[str]) -> Model:
         """This model for items of several kinds that are calibrated apart: it answers about all of them as it did.
 
@@ -124,6 +144,19 @@ class Model:
         for step, before in zip(reversed(self.steps), reversed(seen), strict=True) if self.steps else ():
             maps = step.map_back(maps, before)
         return maps
+
+    def shown(self, item: Item) -> np.ndarray:
+        """Values of an item as people look at it, (C, h, w): as the model takes it, or whole and no more than 1024 a side where it takes tiles.
+
+        Raises:
+            ItemError: it cannot be read.
+        """
+        if self.tiles is None:
+            return self.modality.open(item).values
+        values = torch.from_numpy(self.modality.whole(item).values)
+        scale = min(1.0, LOOKED_AT / max(values.shape[1:]))
+        size = [max(1, round(side * scale)) for side in values.shape[1:]]
+        return torch.nn.functional.interpolate(values[None], size, mode="bilinear", antialias=True)[0].numpy()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -131,6 +131,14 @@ class Recipe:
         """Whether maps are combined and not numbers."""
         return combiner(self.combine).reads == "maps"
 
+    def highest(self) -> Recipe:
+        """The same, combined by the highest place of its maps: how items in tiles are judged.
+
+        Raises:
+            InvalidSetting: a reading has no map.
+        """
+        return self if self.combine == "highest" else replace(self, combine="highest")
+
     @property
     def mapped(self) -> tuple[Reading, ...]:
         """The readings that say where an item is strange; a recipe without any has no map."""
@@ -232,6 +240,19 @@ MEMORY = _keep(
         network="patches",
         housing={"blocks": (6, 13), "sizes": (256,), "grid": 32, "style": 0.0},
         source="Roth et al. 2022 (PatchCore, 2106.08265)",
+    )
+)
+
+#: The same as inspection with one Gaussian for all places: for surfaces that look alike all over, and large pictures in tiles of their own pixels.
+TEXTURE = _keep(
+    Recipe(
+        "texture",
+        (Reading(Clean(grids.exploding([0.3**0.5])), "residual"),),
+        space="features",
+        combine="highest",
+        network="texture",
+        housing={"blocks": (3, 6), "sizes": (256,), "grid": 32, "style": 0.0},
+        source="one Gaussian for all places of an early block, after Defard et al. 2021 (PaDiM, 2011.08785)",
     )
 )
 

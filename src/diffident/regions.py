@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Where:
     """What is known of an item place by place.
 
     Attributes:
-        map: (h, w) at the model's size, larger is stranger.
+        map: (h, w) at the model's size, in tiles a number for each place of the item, no more than 1024 a side; larger is stranger.
         mask: (h, w) bool: what is marked. A known-good item has anything marked with at most the level's probability; None
             where the recipe promises nothing about places.
         regions: the connected parts of the mask, strangest first.
@@ -86,6 +86,11 @@ def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level:
     tall, top = np.maximum(fine, blocky), ceiling(places, row, level)
     mask = (tall > top) & reaches(float(places.p[row].min()), level)  # heights were rounded on their way here, and the promise may not be
     return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size)), level)
+
+
+def in_parts(found: Where, parts: float) -> Where:
+    """The same of an item that is larger than the references and was marked at the level divided by its parts: p counts as many times."""
+    return replace(found, regions=tuple(replace(region, p=min(1.0, parts * region.p)) for region in found.regions))
 
 
 def _regions(mask: np.ndarray, heights: np.ndarray, known: np.ndarray, size: Sequence[float]) -> list[Region]:

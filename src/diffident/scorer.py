@@ -20,6 +20,7 @@ from .data import Item, Items
 from .errors import InvalidSetting, ItemError, NotPerElement
 from .modalities import Opened
 from .model import Model
+from .mosaic import Mosaic, total
 from .recipes import Reading, Recipe
 from .recipes import recipe as recipe_of
 from .scores import Scores
@@ -79,11 +80,11 @@ class Scorer:
     """Asks a model what a recipe wants to know, a chunk at a time.
 
     Attributes:
-        model: what is asked.
-        recipe: what is asked of it; a registered name is taken too.
+        model: what is asked. One with tiles is asked tile by tile, see :class:`diffident.mosaic.Mosaic`.
+        recipe: what is asked of it; a registered name is taken too. In tiles the highest place of its maps counts.
 
     Raises:
-        InvalidSetting: the recipe is for models that live in another space.
+        InvalidSetting: the recipe is for models that live in another space, or has no map that tiles could be judged by.
     """
 
     model: Model
@@ -93,11 +94,17 @@ class Scorer:
         if self.asked.space and not self.model.space.suits(self.asked.space):
             lives = self.model.space.config()["name"]
             raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")
+        self.mosaic  # noqa: B018 - asked for its refusal
 
     @cached_property
     def asked(self) -> Recipe:
         """The recipe itself."""
-        return recipe_of(self.recipe)
+        return recipe_of(self.recipe) if self.model.tiles is None else recipe_of(self.recipe).highest()
+
+    @cached_property
+    def mosaic(self) -> Mosaic | None:
+        """What asks tile by tile, if the model has tiles."""
+        return None if self.model.tiles is None else Mosaic(self.model, self.asked, self.fingerprint, self._asked)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,20 +120,24 @@ class Scorer:
         return Scores.merge([scores for _, scores in self.stream(source)])
 
     def stream(self, source: Any) -> Iterator[tuple[Items, Scores]]:
-        """The same, a chunk at a time: items and their scores."""
+        """The same, a chunk at a time: items and their scores. In tiles an item at a time."""
+        if self.mosaic is not None:
+            return ((part, scores) for part, scores, _ in self.mosaic.stream(self.model.modality.items(source)))
         return ((part, self._scores(part, opened, films)) for part, opened, films in self._chunks(source))
 
     def stream_maps(self, source: Any) -> Iterator[tuple[Items, Scores, np.ndarray]]:
         """A chunk at a time: items, their scores, and where each is strange, from the same answers of the model.
 
         Maps are (n, height, width) float32 at the model's size, as :meth:`map` gives them; NaN throughout for an item that
-        cannot be read or is not finite.
+        cannot be read or is not finite. In tiles an item at a time, (1, h, w), a number for each place, no more than 1024 a side.
 
         Raises:
             NotPerElement: the recipe has no reading per element.
             NoItems: there are none.
         """
         mapped = self._mapped
+        if self.mosaic is not None:
+            return self.mosaic.stream(self.model.modality.items(source))
         return ((part, self._scores(part, opened, films), self._maps(opened, films, mapped)) for part, opened, films in self._chunks(source))
 
     def stream_lifted(self, source: Any) -> Iterator[tuple[Items, Scores, Lift]]:
@@ -148,21 +159,38 @@ class Scorer:
             ItemError: the item cannot be read.
         """
         mapped, one = self._mapped, Items.single(item)[0]
+        kind = self._asked_of(one)
+        if self.mosaic is not None:
+            return self.mosaic.map(one)
         opened = [self.model.modality.open(one)]
-        return self._maps(opened, self._films(opened, [self._asked_of(one)]), mapped)[0]
+        return self._maps(opened, self._films(opened, [kind]), mapped)[0]
 
     def examine(self, item: Any) -> Examined:
         """One item with everything that the model answered, for people to look at; asked once, and its row is as in any company.
+
+        Of an item in tiles what is shown is the tile with the highest place, and the row is that of the whole.
 
         Raises:
             ItemError: the item cannot be read.
             UnknownKind: the model tells kinds apart, and it is of none that is known.
         """
         part = Items.single(item)
+        kind = self._asked_of(part[0])
+        if self.mosaic is not None:
+            return self._strangest(self.mosaic, part[0], kind)
         opened = [self.model.modality.open(part[0])]
-        films, mapped = self._films(opened, [self._asked_of(part[0])]), self.asked.mapped
+        films, mapped = self._films(opened, [kind]), self.asked.mapped
         where = self._maps(opened, films, mapped)[0] if mapped else None
         return Examined(opened[0], self._scores(part, opened, films), {walk: film.select([0]) for walk, film in films.items()}, where, Lift(self.model, opened))
+
+    def _strangest(self, mosaic: Mosaic, item: Item, kind: str) -> Examined:
+        """The tile with the highest place, as an item of its own, and the row of the whole."""
+        whole = mosaic.opened(item)
+        corner = mosaic.strangest(whole.values, kind)
+        heights, films = mosaic.heights(whole.values, [corner], kind)
+        tile = Opened(mosaic.tiles.cut(whole.values, corner), whole.vitals, whole.digest)
+        one = {walk: film.select([0]) for walk, film in films.items()}
+        return Examined(tile, mosaic.judged(item)[0], one, total(heights[:, 0].numpy()), Lift(self.model, [tile]))
 
     def witness(self) -> np.ndarray:
         """The rows of the eight synthetic items of :mod:`diffident.witness`, (8, k), for each kind: what shows whether another machine agrees."""
@@ -195,7 +223,7 @@ class Scorer:
         for start in range(0, len(items), self.model.chunk):
             part = items[start : start + self.model.chunk]
             opened = [self._open(item) for item in part]
-            asked = [self._kind(item) for item, one in zip(part, opened, strict=True) if isinstance(one, Opened)]
+            asked = [self.model.known(item.kind) for item, one in zip(part, opened, strict=True) if isinstance(one, Opened)]
             yield part, opened, self._films(_read(opened), asked)
 
     def _scores(self, part: Items, opened: Sequence[Opened | str], films: Films) -> Scores:
@@ -212,18 +240,14 @@ class Scorer:
             vitals=tuple(one.vitals if isinstance(one, Opened) else {} for one in opened),
             problems=tuple("" if isinstance(one, Opened) else one for one in opened),
             maps=self._bands(opened, films) if self.asked.combines_maps else None,
-            kinds=tuple(self._kind(item) for item in part),
+            kinds=tuple(self.model.known(item.kind) for item in part),
         )
 
-    def _kind(self, item: Item) -> str:
-        """The item's kind if the model knows it; empty otherwise."""
-        return item.kind if item.kind in self.model.kinds else ""
-
     def _asked_of(self, item: Item) -> str:
-        """The same of an item that is looked at by itself: an unknown kind is refused."""
+        """The kind, if the model tells kinds apart, of an item that is looked at by itself: an unknown one is refused."""
         if self.model.kinds:
             self.model.require(item.kind)
-        return self._kind(item)
+        return self.model.known(item.kind)
 
     def _bands(self, opened: Sequence[Opened | str], films: Films) -> np.ndarray:
         """(n, bands, *grid) float32: the maps that are combined, those of all readings one after the other."""
@@ -245,13 +269,17 @@ class Scorer:
             opened = self.model.modality.open(item)
         except ItemError as error:
             return str(error)
-        return replace(opened, values=np.full_like(opened.values, np.nan)) if self.model.kinds and not self._kind(item) else opened
+        return replace(opened, values=np.full_like(opened.values, np.nan)) if self.model.kinds and not self.model.known(item.kind) else opened
 
     def _films(self, opened: Sequence[Opened], kinds: Sequence[str]) -> Films:
         """One trajectory for each different walk of the recipe, over a full padded chunk; ``kinds`` has one for each item."""
         with torch.no_grad():
-            elements = self.model.encode(self._items(opened))
-            return {walk: self._film(walk, elements, kinds) for walk in self.asked.plan}
+            return self._asked(self._items(opened), kinds)
+
+    def _asked(self, chunk: Tensor, kinds: Sequence[str], corners: Sequence[tuple[int, int]] = ()) -> Films:
+        """The same over a full chunk of values, which are tiles where corners are given."""
+        elements = self.model.encode(chunk)
+        return {walk: self._film(walk, elements, kinds, corners) for walk in self.asked.plan}
 
     def _items(self, opened: Sequence[Opened]) -> Tensor:
         """A full chunk of items, zeros behind the last."""
@@ -260,18 +288,21 @@ class Scorer:
             items[i] = _values(one)
         return items
 
-    def _film(self, walk: Any, elements: Tensor, kinds: Sequence[str]) -> Trajectory:
+    def _film(self, walk: Any, elements: Tensor, kinds: Sequence[str], corners: Sequence[tuple[int, int]]) -> Trajectory:
         """The denoiser of each kind is asked about the whole chunk, and each item's answers are those of its own kind: no bit moves by company."""
         provenance = {"model": self.model.name, "fingerprint": self.model.fingerprint}
         other = next(filter(None, kinds), next(iter(self.model.kinds), ""))  # whatever is asked about rows that say nothing
         padded = [self.model.given(kind or other) for kind in [*kinds, *[""] * (len(elements) - len(kinds))]]
         asked = list(dict.fromkeys(padded))
-        films = [walk(Settled(one, self.model.space, self.model.shape[1:]), elements, self.asked.probes(walk), provenance) for one in asked]
+        settled = [Settled(one, self.model.space, self.model.shape[1:], corners) for one in asked]
+        films = [walk(one, elements, self.asked.probes(walk), provenance) for one in settled]
         return films[0] if len(films) == 1 else Trajectory.woven(films, [asked.index(one) for one in padded])
 
     @cached_property
     def columns(self) -> dict[str, Reading]:
         """Names of the columns with the reading behind each; a vector's are numbered from 1."""
+        if self.mosaic is not None:
+            return {reading.label: reading for reading in self.asked.readings}
         films, named = self._films([], []), {}
         with torch.no_grad():
             for reading in self.asked.readings:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ FORMAT = 1
 
 #: What there is one of for each item.
 ROWS = ("names", "digests", "vitals", "problems", "kinds")
+
+#: What else there may be a row of for each item, as arrays.
+ARRAYS = ("maps", "sizes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +36,10 @@ class Scores:
             that another tool has made.
         vitals: per item, what was measured before scoring (size, contrast, ...): what detector depth is read from.
         problems: per item, empty or why it could not be read.
-        maps: (n, bands, *grid) float32, where each item is strange, for recipes that combine maps; None for others.
+        maps: (n, bands, *grid) float32, where each item is strange, for recipes that combine maps; None for others. Of items that are
+            judged in tiles the highest place alone.
         kinds: per item, what kind of thing it is, (n,); empty where there are none, or where it is of none that the model knows.
+        sizes: (n, axes) float64, of items that are judged at their own size, in pixels; None where all are brought to one size.
     """
 
     names: tuple[str, ...]
@@ -47,6 +53,7 @@ class Scores:
     problems: tuple[str, ...] = ()
     maps: np.ndarray | None = None
     kinds: tuple[str, ...] = ()
+    sizes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values = np.array(self.values, dtype=np.float64, order="C")
@@ -56,6 +63,8 @@ class Scores:
             object.__setattr__(self, name, getattr(self, name) or (nothing,) * len(self.names))
         if self.maps is not None and (self.maps.ndim < 3 or len(self.maps) != len(values)):
             raise WrongShape(f"maps are (items, bands, *grid), one for each row; got {self.maps.shape} for {len(values)} rows")
+        if self.sizes is not None and (self.sizes.ndim != 2 or len(self.sizes) != len(values)):
+            raise WrongShape(f"sizes are (items, axes), one row for each; got {self.sizes.shape} for {len(values)} rows")
         rows, columns = {len(getattr(self, name)) for name in ROWS}, {len(self.columns), len(self.tails), len(self.says)}
         if values.ndim != 2 or rows != {values.shape[0]} or columns != {values.shape[1]}:
             raise WrongShape(
@@ -79,7 +88,8 @@ class Scores:
             return tuple(of[i] for i in index)
 
         picked = {name: pick(getattr(self, name)) for name in ROWS}
-        return replace(self, values=self.values[index], maps=None if self.maps is None else self.maps[index], **picked)
+        arrays = {name: None if (of := getattr(self, name)) is None else of[index] for name in ARRAYS}
+        return replace(self, values=self.values[index], **arrays, **picked)
 
     @staticmethod
     def merge(parts: Sequence[Scores]) -> Scores:
@@ -104,7 +114,9 @@ class Scores:
             return tuple(x for part in parts for x in getattr(part, of))
 
         rows = {name: chain(name) for name in ROWS}
-        return replace(parts[0], values=np.concatenate([part.values for part in parts]), maps=np.concatenate(maps) if maps else None, **rows)
+        sizes = [part.sizes for part in parts if part.sizes is not None]
+        arrays = {"maps": np.concatenate(maps) if maps else None, "sizes": np.concatenate(sizes) if sizes else None}
+        return replace(parts[0], values=np.concatenate([part.values for part in parts]), **arrays, **rows)
 
     def require(self, fingerprint: str, of: str) -> None:
         """Refuse unless these scores come from the model and recipe of that fingerprint.
@@ -128,7 +140,8 @@ class Scores:
 
         keep = {name: getattr(self, name) for name in ("columns", "tails", "says", "fingerprint", *ROWS)}
         try:
-            tensors = {"values": self.values} | ({} if self.maps is None else {"maps": np.ascontiguousarray(self.maps)})
+            arrays = {name: getattr(self, name) for name in ("values", *ARRAYS)}
+            tensors = {name: np.ascontiguousarray(of) for name, of in arrays.items() if of is not None}
             Path(path).write_bytes(save(tensors, {"scores": json.dumps({"format": FORMAT, **keep})}))
         except OSError as error:
             raise OutputError(f"cannot write scores to {path}: {error.strerror or error}; choose another place or make room") from error
@@ -147,12 +160,12 @@ class Scores:
             with safe_open(str(path), framework="numpy") as file:
                 kept = json.loads(file.metadata()["scores"])
                 values = file.get_tensor("values")
-                maps = file.get_tensor("maps") if "maps" in file.keys() else None  # noqa: SIM118 - it is no mapping
+                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys() if name in ARRAYS}  # noqa: SIM118 - it is no mapping
                 if kept["format"] > FORMAT:
                     said = f"{path} has format {kept['format']} and this version of Diffident reads up to {FORMAT}"
                     raise NewerFormat(f"{said}; upgrade with: pip install -U diffident")
             kept.setdefault("kinds", ())  # of an earlier version, which knew none
-            rows = {name: tuple(kept[name]) for name in ("columns", "tails", "says", *ROWS)}
-            return Scores(values=values, fingerprint=kept["fingerprint"], maps=maps, **rows)
+            rows: dict[str, Any] = {name: tuple(kept[name]) for name in ("columns", "tails", "says", *ROWS)}
+            return Scores(values=values, fingerprint=kept["fingerprint"], **arrays, **rows)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"{path} does not hold readable scores ({type(error).__name__}: {error}); score the items again") from error

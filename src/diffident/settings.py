@@ -19,18 +19,30 @@ from .positions import Positions
 from .recipes import Recipe
 from .recipes import recipe as recipe_of
 from .spaces import Space
+from .texture import Texture
+from .tiles import Tiles
 from .variations import VARIATIONS
 
 #: Exact denoisers, ready at once: made of the elements of known-good items in a space.
 EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
     "none": lambda elements, space, seed: Empirical(elements),
     "positions": lambda elements, space, seed: Positions.fitted(elements, space.groups),
+    "texture": lambda elements, space, seed: Texture.fitted(elements, space.groups),
     "patches": lambda elements, space, seed: Patches.fitted(elements, seed=seed),
     "pca": lambda elements, space, seed: Positions.fitted(elements.flatten(1), rank=max(1, min(len(elements) // 4, 64)), shrinkage=0.0).flat(),
 }
 
 #: what can be learned: a network, or one of these
 LEARNED = (*EXACT, *NETWORKS)
+
+#: Those that take every position alike.
+PLACELESS = ("texture", "patches")
+
+#: Those that know each position of an item, of which a tile has none of its own.
+PLACED = ("positions",)
+
+#: Pixels of all tiles that are learned from: of an exact denoiser, and of a network.
+LOOKED_AT = {True: 1 << 24, False: 1 << 25}
 
 #: Features of a network that is trained on the items themselves.
 OWN = "own"
@@ -48,7 +60,8 @@ class Training:
 
     Attributes:
         network: what is learned: ``unet`` or ``mlp``, or what is known exactly and at once: ``positions``, a Gaussian at each position;
-            ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``, the items themselves. None: what the recipe wants.
+            ``texture``, one Gaussian for all positions; ``patches``, a memory of patches; ``pca``, one Gaussian of few axes; ``none``,
+            the items themselves. None: what the recipe wants.
         size: height and width to which items are brought, one number for a square; None lets the items and the space decide.
         channels: 1 or 3; None lets the items decide.
         share: of the items held out to calibrate; at least 99 items where that is at most half.
@@ -66,6 +79,8 @@ class Training:
             diffusion network that is first trained on the items themselves. None: what the recipe wants.
         kinds: ``folder`` where the first folder of an item says of what kind of thing it is one, each calibrated by itself, and learned
             by itself too unless a network learns them all; empty where there are no kinds.
+        tile: side of the tiles in which items are judged at their own size, in pixels, instead of being brought to one: 64, 128, 192, 256,
+            384, 512, 768 or 1024. For large pictures of surfaces that look alike all over. None judges items whole.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
         precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
 
@@ -91,6 +106,7 @@ class Training:
     vary: tuple[str, ...] | None = None
     features: str | None = None
     kinds: str = ""
+    tile: int | None = None
 
     def __post_init__(self) -> None:
         if self.network is not None and self.network not in LEARNED:
@@ -107,15 +123,43 @@ class Training:
             raise InvalidSetting(f"the share held out to calibrate lies between 0 and 1; got {self.share:g}")
         if self.width < 32 or self.width % 32:
             raise InvalidSetting(f"the width of a network is a multiple of 32, 32 or more; got {self.width}")
+        if self.tile is not None:
+            self._require_tiles(Tiles(self.tile))
         if self.network not in EXACT or self.features == OWN:
             self.schedule  # noqa: B018 - refuses settings before the work
+
+    def _require_tiles(self, tiles: Tiles) -> None:
+        """Refuse, before the work, what tiles cannot be learned with."""
+        said = f"tiles of {tiles.side} pixels are judged at their own size"
+        if self.size is not None or self.prepare:
+            raise InvalidSetting(f"{said} and as they are; leave out size={self.size} and prepare={self.prepare}, or the tile")
+        if self.network in PLACED:
+            raise InvalidSetting(f"{said} and show any part of an item, so no position is usual for anything; give network='texture' or 'patches'")
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """How items are cut."""
+        return None if self.tile is None else Tiles(self.tile)
+
+    def tiles_of(self, items: int, drawn: int) -> int:
+        """How many tiles of an item are learned from, where there are so many items, so that all of them fit into memory.
+
+        Of more items than there is room for tiles some give none: ``drawn`` is a large number of the item's own that decides.
+
+        >>> Training(tile=1024, network="texture").tiles_of(4, 0), Training(tile=1024, network="texture").tiles_of(32, 17)
+        (4, 0)
+        """
+        room = LOOKED_AT[self.network in EXACT] // (self.tile or 1) ** 2
+        return room // items if items <= room else int(drawn % items < room)
 
     def settled(self, asked: Recipe) -> Training:
         """The same with what the recipe wants, where nothing else was asked for.
 
         Raises:
-            InvalidSetting: variations for a network, which is trained on the items alone.
+            InvalidSetting: variations for a network, which is trained on the items alone; with a tile, a recipe without maps.
         """
+        if self.tile is not None:
+            asked = asked.highest()
         prepare = asked.prepare if self.prepare is None else self.prepare
         vary = asked.vary if self.vary is None else self.vary
         network = self.network or asked.network
@@ -148,6 +192,7 @@ def _patch(side: int) -> int:
     return next(patch for most, patch in ((15, 1), (47, 2), (160, 4), (4096, 8)) if side <= most)
 
 
-def suited(recipe: str | Recipe | None, network: str | None) -> Recipe:
-    """The recipe that is meant where none is named: ``inspection``, or ``reconstruction`` with a network that is named."""
-    return recipe_of(recipe or ("reconstruction" if network else "inspection"))
+def suited(recipe: str | Recipe | None, network: str | None, tile: int | None = None) -> Recipe:
+    """The recipe that is meant where none is named: ``inspection``, in tiles ``texture``, or ``reconstruction`` with a network that is named."""
+    found = recipe_of(recipe or ("reconstruction" if network not in (None, "texture") else "texture" if tile or network else "inspection"))
+    return found.highest() if tile else found

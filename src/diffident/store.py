@@ -17,6 +17,7 @@ from .modalities import Modality
 from .model import Model
 from .spaces import space_from
 from .steps import step_from
+from .tiles import Tiles
 
 WEIGHTS, CARD = "weights.safetensors", "README.md"
 
@@ -97,6 +98,7 @@ def _described(place: Path, said: Mapping[str, Any]) -> Model:
         name=said["name"],
         notes=said["notes"],
         steps=tuple(step_from(config, of(f"steps.{i}")) for i, config in enumerate(said.get("steps", ()))),
+        tiles=Tiles(**said["tiles"]) if "tiles" in said else None,
     )
 
 

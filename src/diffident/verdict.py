@@ -12,7 +12,7 @@ import numpy as np
 
 from .calibration import Judged
 from .calibration.depth import Depth
-from .calibration.ranks import Dependence, false_alarm_bound, false_discoveries, fewest_discoveries, needed, reaches
+from .calibration.ranks import Dependence, false_alarm_bound, false_discoveries, fewest_discoveries, needed, reaches, smallest_p
 from .errors import InvalidSetting, NotCalibrated, TooFewReferences
 from .regions import Where
 from .rows import Cell, RowWriter
@@ -262,6 +262,7 @@ def verdicts_of(scores: Scores, judged: Judged, policy: Policy, depth: Depth | N
     whys = _whys(scores, judged, depth, seen)
     level = policy.flag or 0.0
     bounds = {n: false_alarm_bound(n, level) if n else math.nan for n in set(judged.beside)}
+    whys = [why or _too_large(judged, i, level) for i, why in enumerate(whys)]
     return (
         _verdict(scores, judged, i, "abstain" if why else policy.decide(float(judged.p[i])), why, level, bounds[judged.beside[i]]) for i, why in enumerate(whys)
     )
@@ -308,16 +309,28 @@ def _whys(scores: Scores, judged: Judged, depth: Depth | None, seen: Mapping[str
     return whys
 
 
+def _too_large(judged: Judged, i: int, level: float) -> str:
+    """Empty, or why an item of so many parts cannot be flagged whatever it holds: then silence is no evidence of health."""
+    parts, n = (1.0 if judged.parts is None else float(judged.parts[i])), judged.beside[i]
+    if parts == 1.0 or reaches(parts * smallest_p(n), level):
+        return ""
+    return (
+        f"too large: in {parts:.0f} parts of the references' size p is {parts * smallest_p(n):.3g} or more with {n} references, above {level:g}; "
+        f"calibrate on {needed(level / parts)} references, or on larger ones"
+    )
+
+
 def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: str, level: float, bound: float) -> Verdict:
     p = float(judged.p[i])
     evidence = {column: float(x) for column, x in zip(scores.columns, judged.evidence[i], strict=True)}
     reason = why or (f"between the levels: p = {p:.3g} is above {level:g}" if decision == "abstain" else "")
-    says, kind = "" if why else _says(scores, judged, i), scores.kinds[i]
-    because = why or _sentence(decision, p, judged.beside[i], says, kind)
+    says = "" if why else _says(scores, judged, i)
+    parts = 1.0 if judged.parts is None else float(judged.parts[i])
+    because = why or _sentence(decision, p, judged.beside[i], says, scores.kinds[i], parts)
     decision = "unreadable" if scores.problems[i] else decision
     raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
     strangeness = float(judged.strangeness[i])
-    return Verdict(scores.names[i], decision, p, strangeness, evidence, raw, judged.beside[i], level, bound, reason, because, not why, kind=kind)
+    return Verdict(scores.names[i], decision, p, strangeness, evidence, raw, judged.beside[i], level, bound, reason, because, not why, kind=scores.kinds[i])
 
 
 def _says(scores: Scores, judged: Judged, i: int) -> str:
@@ -328,7 +341,10 @@ def _says(scores: Scores, judged: Judged, i: int) -> str:
     return scores.says[int(np.argmin(judged.evidence[i]))] if scores.says else ""
 
 
-def _sentence(decision: Decision, p: float, n: int, says: str, kind: str) -> str:
+def _sentence(decision: Decision, p: float, n: int, says: str, kind: str, parts: float = 1.0) -> str:
+    if parts > 1:
+        larger = f"larger than the references and judged in {parts:.0f} parts of their size, so that p counts {parts:.0f} times"
+        return f"{larger}: {_sentence(decision, p / parts, n, says, kind) if p < 1 else 'as ordinary as the known-good'}"
     as_strange, of = round(p * (n + 1)) - 1, f"of {n} references" + (" of its kind" if kind else "")
     if decision == "accept":
         return f"as ordinary as the known-good: {as_strange} {of} {'is' if as_strange == 1 else 'are'} at least as strange"

@@ -54,6 +54,7 @@ class Judged:
         beside: behind each item, (m,): the known-good of its own kind. All of them, unless it is said.
         whys: per item, empty or why nothing can be said of it, (m,).
         peaks: (m, dimensions), where maps are combined: the place that stands out most, as a share of each side; None elsewhere.
+        parts: (m,), in how many parts each item was judged, see :meth:`Calibration.parts`; None if all were judged whole.
     """
 
     strangeness: np.ndarray
@@ -63,14 +64,22 @@ class Judged:
     beside: tuple[int, ...] = ()
     whys: tuple[str, ...] = ()
     peaks: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beside", self.beside or (self.references,) * len(self.p))
         object.__setattr__(self, "whys", self.whys or ("",) * len(self.p))
 
     def somewhere(self) -> Judged:
-        """The same without saying where, for items that were turned and moved before their places were compared."""
+        """The same without saying where: items were turned and moved before their places were compared, or only the highest place was kept."""
         return self if self.peaks is None else replace(self, peaks=self.peaks[:, :0])
+
+    def in_parts(self, parts: np.ndarray | None) -> Judged:
+        """The same of items judged in so many parts each, (m,): every p-value counts as often, and where is another matter. None changes nothing."""
+        if parts is None:
+            return self
+        p, evidence = np.minimum(1.0, parts * self.p), np.minimum(1.0, parts[:, None] * self.evidence)
+        return replace(self.somewhere(), p=p, evidence=evidence, parts=parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +143,27 @@ class Calibration:
         beside = tuple(self.kinds.get(kind, 0) for kind in scores.kinds)
         foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
         whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
-        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys, peaks)
+        return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys, peaks).in_parts(self.parts(scores))
+
+    def parts(self, scores: Scores) -> np.ndarray | None:
+        """In how many parts each item is judged, (m,); None where all items are brought to one size.
+
+        The highest place of a large item lies higher than that of a small one only because there are more places. An item that
+        fits into some reference (of its kind) is judged whole: it is as large or smaller, which makes its p-value larger if
+        anything. Any other is cut into parts of which each fits into the smallest reference (least height by least width); each
+        part's highest place is ranked among the references', and ``p = min(1, parts x smallest p)`` (Bonferroni). The smallest is
+        that of the item's highest place, so nothing but the number of parts is needed. Valid if what is good looks alike all over.
+        With n references an item of k parts has p of k / (n + 1) at best.
+        """
+        if scores.sizes is None or self.references.sizes is None:
+            return None
+        parts = np.ones(len(scores))
+        for references, rows in self._apart(scores):
+            if references.sizes is not None:
+                known, asked = references.sizes, scores.sizes[rows]
+                fits = np.array([bool((known >= size).all(axis=1).any()) for size in asked], dtype=bool)
+                parts[rows] = np.where(fits, 1.0, np.ceil(asked / known.min(axis=0)).prod(axis=1))
+        return parts
 
     @cached_property
     def kinds(self) -> dict[str, int]:

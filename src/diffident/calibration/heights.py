@@ -101,7 +101,7 @@ class Highest(Heights):
     name: ClassVar[str] = "highest"
 
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-        return _added(items).reshape(len(items), -1).max(axis=1)
+        return _added(items).max(axis=tuple(range(1, items.ndim - 1)))
 
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         known = _added(references)

@@ -217,9 +217,9 @@ def _as_a_batch(detector: Detector, items: Items, fdr: float, rows: RowWriter | 
     """Verdicts on the batch as a whole, or on what was scored before an interruption: that is a batch too."""
     from ..scores import Scores
 
-    parts = []
+    parts, chunks = [], len(items) if detector.model.tiles is not None else -(-len(items) // detector.model.chunk)
     with _show.Interruption() as stop:
-        for part, scores, found in _show.bar(detector.stream(items, looking.maps), "scoring", -(-len(items) // detector.model.chunk)):
+        for part, scores, found in _show.bar(detector.stream(items, looking.maps), "scoring", chunks):
             parts.append(scores)
             looking.take(scores)
             if looking.maps:  # their p-values are final already; the decisions come with the whole batch

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--size", default=None, metavar="N|HxW", help="Height and width to which items are brought. Default: their own, but no more than the space can use."
 )
+@click.option("--tile", type=int, default=None, help="Judge large pictures at their own size, in tiles of so many pixels a side, such as 256.")
 @click.option("--channels", type=click.Choice(["1", "3"]), default=None, help="Default: what the items have.")
 @click.option("--share", type=float, default=0.25, show_default=True, help="Of the items, held out to calibrate; at least 99 where that is at most half.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split, and of all that is random in learning.")
@@ -60,6 +61,7 @@ def command(
     kinds: str | None,
     precision: str,
     size: str | None,
+    tile: int | None,
     channels: str | None,
     share: float,
     seed: int,
@@ -88,10 +90,10 @@ def command(
 
     sized, varied = int(channels) if channels else None, tuple(name for name in vary if name != "none") if vary else None
     how = Training(network, wanted, sized, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision)
-    how, policy = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or ""), Policy(flag, abstain)
-    target = writable(out)
+    how = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or "", tile=tile)
+    policy, target = Policy(flag, abstain), writable(out)
     with _show.Interruption() as stop:
-        learned = learn(items, suited(recipe, network), how, policy, target.name, _show.stoppable(stop), target)
+        learned = learn(items, suited(recipe, network, tile), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
     _tell(learned, out, as_json)
 
@@ -118,6 +120,8 @@ def _tell(learned: Outcome, out: str, as_json: bool) -> None:
 def _resized(detector: Detector) -> list[str]:
     """A line when pictures are brought to another size: what is smaller than a pixel then is lost."""
     sizes = {(int(vitals["height"]), int(vitals["width"])) for vitals in detector.calibrated.references.vitals}
+    if detector.model.tiles is not None:
+        return []
     height, width = detector.model.modality.shape[1:]
     if sizes == {(height, width)}:
         return []

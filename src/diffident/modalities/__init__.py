@@ -51,6 +51,15 @@ class Modality(ABC):
             ItemError: it cannot be read; the message says why.
         """
 
+    def whole(self, item: Item) -> Opened:
+        """Read an item at its own size: what is cut into tiles.
+
+        Raises:
+            InvalidSetting: items of this kind are not.
+            ItemError: see :meth:`open`.
+        """
+        raise InvalidSetting(f"a {self.name} is not judged in tiles; leave out the tile")
+
     @abstractmethod
     def picture(self, values: np.ndarray) -> PIL.Image.Image:
         """Values (C, *size) as people look at them."""

@@ -86,10 +86,17 @@ class Image(Modality):
             UnreadableItem: no image, damaged, cut short, or of a kind that has no agreed range.
             TooLarge: more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, known before anything is decoded.
         """
+        return self._read(item, (self.height, self.width))
+
+    def whole(self, item: Item) -> Opened:
+        """Read an image and leave its size as it is. Raises as :meth:`open` does."""
+        return self._read(item, None)
+
+    def _read(self, item: Item, size: tuple[int, int] | None) -> Opened:
         try:
             content = _content(item)
             image = raster(content, item.name)
-            return Opened(self._values(image), image.vitals(), digest(content))
+            return Opened(self._values(image, size), image.vitals(), digest(content))
         except MemoryError as error:
             raise TooLarge(f"{item.name} does not fit in memory; reduce it before it is judged") from error
 
@@ -157,16 +164,18 @@ class Image(Modality):
         return cls(height, width, found if channels is None else channels, int(max(one["bits"] for one in seen)))
 
     @QUIET
-    def _values(self, image: Raster) -> np.ndarray:
-        planes = np.stack([self._sized(plane.astype(np.float32) / np.float32(image.top)) for plane in np.moveaxis(image.pixels, -1, 0)])
+    def _values(self, image: Raster, size: tuple[int, int] | None) -> np.ndarray:
+        planes = np.stack([_sized(plane.astype(np.float32) / np.float32(image.top), size) for plane in np.moveaxis(image.pixels, -1, 0)])
         if len(planes) > self.channels:
             planes = np.tensordot(LUMA, planes, 1)[None]
         return np.repeat(2 * planes - 1, self.channels // len(planes), axis=0)
 
-    def _sized(self, plane: np.ndarray) -> np.ndarray:
-        if plane.shape == (self.height, self.width):
-            return plane
-        return np.asarray(PIL.Image.fromarray(plane).resize((self.width, self.height), PIL.Image.Resampling.BILINEAR))
+
+def _sized(plane: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A plane at that height and width; None leaves it as it is."""
+    if size is None or plane.shape == size:
+        return plane
+    return np.asarray(PIL.Image.fromarray(plane).resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR))
 
 
 def pixels(item: Item) -> np.ndarray:

@@ -71,12 +71,12 @@ def shown(detector: Detector, item: Item, verdict: Verdict, where: Where | None)
     values, kept = _values(detector, item), detector.gallery
     if values is None or kept is None:
         return Shown(verdict, values, where)
-    nearest = kept.nearest(values)
+    nearest = kept.nearest(values if detector.model.tiles is None else detector.model.modality.open(item).values)
     return Shown(verdict, values, where, (kept.names[nearest], kept.values(nearest)))
 
 
 def _values(detector: Detector, item: Item) -> np.ndarray | None:
     try:
-        return detector.model.modality.open(item).values
+        return detector.model.shown(item)
     except ItemError:  # gone since it was judged: its verdict stands, its picture is missing
         return None

@@ -59,7 +59,8 @@ def explain(detector: Detector, item: Any) -> Explanation:
     examined = detector.scorer.examine(item)
     where = _where(detector, examined)
     verdict = None if detector.calibration is None else replace(next(detector.decide(examined.scores)), where=where)
-    name, values, kept = examined.scores.names[0], examined.opened.values, detector.gallery
+    tiled = detector.model.tiles is not None  # what is shown then is the strangest tile, which is like no known-good item as a whole
+    name, values, kept = examined.scores.names[0], examined.opened.values, None if tiled else detector.gallery
     index = None if kept is None else kept.nearest(values)
     nearest = ("", None) if kept is None or index is None else (kept.names[index], kept.values(index))
     raw = dict(zip(examined.scores.columns, map(float, examined.scores.values[0]), strict=True))
@@ -68,7 +69,7 @@ def explain(detector: Detector, item: Any) -> Explanation:
 
 def _where(detector: Detector, examined: Examined) -> Where | None:
     """Beside known-good items where the recipe compares places, and as the model answered where it does not."""
-    if detector.calibration is not None and detector.calibration.mapped and examined.scores.readable[0]:
+    if detector.model.tiles is None and detector.calibration is not None and detector.calibration.mapped and examined.scores.readable[0]:
         return detector.located(examined.scores, examined.lift, detector.settled().flag or 0.0)[0]
     return None if examined.map is None else Where(examined.map)
 

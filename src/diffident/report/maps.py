@@ -20,7 +20,7 @@ LONGEST = 200
 
 
 class MapFolder:
-    """Writes ``<folder>/<item>.png`` for each item that was read: the item at the model's size, its map laid over it.
+    """Writes ``<folder>/<item>.png`` for each item that was read: the item as a model shows it, its map laid over it.
 
     Args:
         folder: made if it is not there; earlier maps of the same names are written over.
@@ -56,7 +56,7 @@ class MapFolder:
         if verdict.where is None or verdict.decision == "unreadable":
             return
         try:
-            values = self._detector.model.modality.open(item).values
+            values = self._detector.model.shown(item)
         except ItemError:  # gone since it was scored
             return
         target = self.place / self._free(inside(item.name))

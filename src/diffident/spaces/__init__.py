@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .. import registry
+from .. import noise, registry
 from ..denoiser import Denoiser, Level
 from ..errors import InvalidSetting
 
@@ -54,6 +54,10 @@ class Space(ABC):
         """Pictures of more pixels a side than this are brought to it, unless a size is asked for."""
         return 64
 
+    def tiled(self, side: int) -> Space:
+        """The space for tiles of that side, seen pixel by pixel."""
+        return self
+
     @property
     def groups(self) -> int:
         """In how many equal and independent parts its channels come."""
@@ -94,6 +98,7 @@ class Settled(Denoiser):
         inner: answers in the space.
         space: where it lives.
         size: of the items that are encoded.
+        places: where items are tiles, row and column of the corner of each in the whole, in pixels; there may be more items than places.
 
     >>> import torch
     >>> from ..denoiser import Empirical
@@ -103,8 +108,8 @@ class Settled(Denoiser):
     [2.0, 0.0, 0.0, 0.0]
     """
 
-    def __init__(self, inner: Denoiser, space: Space, size: tuple[int, ...]) -> None:
-        self.inner, self.space, self.size = inner, space, size
+    def __init__(self, inner: Denoiser, space: Space, size: tuple[int, ...], places: Sequence[tuple[int, ...]] = ()) -> None:
+        self.inner, self.space, self.size, self.places = inner, space, size, places
 
     def __call__(self, x_t: Float[Tensor, "n *shape"], alpha: Level, sigma: Level) -> Float[Tensor, "n *shape"]:
         return self.inner(x_t, alpha, sigma)
@@ -117,8 +122,17 @@ class Settled(Denoiser):
     def kept(self, answer: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
         return self.space.kept(answer, self.size)
 
+    def drawn(self, items: Float[Tensor, "n *shape"], purpose: str, *numbers: int) -> Float[Tensor, "..."]:
+        if not self.places:
+            return self.inner.drawn(items, purpose, *numbers)
+        shape, whole = tuple(items.shape[1:]), torch.zeros_like(items)
+        for i, place in enumerate(self.places):
+            origin = [at * side // of for at, side, of in zip(place, shape[1:], self.size, strict=True)]
+            whole[i] = noise.field(shape, origin, purpose, *numbers)
+        return whole
+
     def given(self, condition: object) -> Denoiser:
-        return Settled(self.inner.given(condition), self.space, self.size)
+        return Settled(self.inner.given(condition), self.space, self.size, self.places)
 
 
 #: A grid on which places are calibrated has at most so many a side: a finer one would ask more of the references than it tells.

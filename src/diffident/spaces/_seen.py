@@ -20,6 +20,9 @@ SAMPLE = 64
 #: Style is taken off where shifts of whole pictures make up at least this share of what varies between known-good ones.
 PICTURE_WIDE = 0.1
 
+#: In tiles a place has so many pixels a side.
+PLACE = 8
+
 
 class Seen(Space):
     """Inner maps of a network on one grid.

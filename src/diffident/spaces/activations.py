@@ -15,7 +15,7 @@ from .. import registry
 from ..errors import InvalidSetting
 from ..levels import angular
 from ..precondition import Learned
-from ._seen import Seen
+from ._seen import PLACE, Seen
 
 #: Streams of the U-Net's way down, fine to coarse, whichever of these it has.
 STREAMS = ("down0", "down1", "deepest")
@@ -94,6 +94,10 @@ class Activations(Seen):
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.weights)
+
+    def tiled(self, side: int) -> Activations:
+        """A place for every 8 pixels; a tile is no picture and has no style of its own."""
+        return replace(self, grid=side // PLACE, scales=(), style=0.0)
 
     def at(self, precision: str) -> Activations:
         return replace(self, precision=precision)

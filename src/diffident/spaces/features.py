@@ -17,7 +17,7 @@ from .. import registry
 from ..errors import InvalidSetting
 from ..networks.frozen import Frozen, frozen
 from ..weights import BUNDLED, bundled, sha256
-from ._seen import Seen, like
+from ._seen import PLACE, Seen, like
 
 
 @registry.registered("spaces", "features")
@@ -98,6 +98,10 @@ class Features(Seen):
     @property
     def groups(self) -> int:
         return len(self.sizes)
+
+    def tiled(self, side: int) -> Features:
+        """One input size, the tile's own pixels, and a place for every 8 of them; a tile is no picture and has no style of its own."""
+        return replace(self, sizes=(side,), grid=side // PLACE, scales=(), style=0.0)
 
     def config(self) -> dict[str, Any]:
         names = ("network", "blocks", "sizes", "grid", "style", "scales", "digest")

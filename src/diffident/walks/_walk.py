@@ -116,9 +116,16 @@ def _made(value: Any) -> Any:
     return walk_from(value) if "name" in value else Levels(**{name: tuple(numbers) for name, numbers in value.items()})
 
 
+#: The name of the noise that items share.
+COMMON = "common"
+
+
 def common_noise(shape: tuple[int, ...], seed: int, level: int) -> Tensor:
-    """The one noise tensor (*shape) of a level: standard normal, float32, the same for every item, chunk and machine."""
-    return noise.normal(shape, "common", seed, level)
+    """The one noise tensor (*shape) of a level: standard normal, float32, the same for every item, chunk and machine.
+
+    Walks take it from :meth:`diffident.denoiser.Denoiser.drawn`, which knows where tiles lie.
+    """
+    return noise.normal(shape, COMMON, seed, level)
 
 
 def falling(start: float, steps: int, end: float) -> Levels:

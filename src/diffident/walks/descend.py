@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from .. import levels as grids
-from .. import noise, registry
+from .. import registry
 from ..denoiser import Denoiser
 from ..errors import InvalidSetting
 from ..levels import Levels
 from ..trajectory import Look
-from ._walk import Walk, ancestral, common_noise
+from ._walk import COMMON, Walk, ancestral
 
 
 @registry.registered("walks", "descend")
@@ -53,10 +53,10 @@ class Descend(Walk):
         return look.denoised + self.pull * look.sigma**2 * (items - look.denoised)
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
-        shape, ((alpha, sigma), *rest) = tuple(items.shape[1:]), list(self.levels)
-        x = alpha * items + sigma * common_noise(shape, self.seed, 0).to(items)
+        (alpha, sigma), *rest = list(self.levels)
+        x = alpha * items + sigma * denoiser.drawn(items, COMMON, self.seed, 0)
         for i, onward in enumerate([*rest, (1.0, 0.0)]):
             asked = Look(alpha, sigma, x, denoiser(x, alpha, sigma))
             look = replace(asked, denoised=self.answer(denoiser, asked, items, ()))
             yield look
-            x, (alpha, sigma) = ancestral(look, *onward, self.eta, noise.normal(shape, "descend", self.seed, i)), onward
+            x, (alpha, sigma) = ancestral(look, *onward, self.eta, denoiser.drawn(items, "descend", self.seed, i)), onward

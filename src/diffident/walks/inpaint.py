@@ -13,7 +13,7 @@ from ..denoiser import Denoiser
 from ..errors import InvalidSetting
 from ..levels import Levels
 from ..trajectory import Look
-from ._walk import Walk, common_noise, falling
+from ._walk import COMMON, Walk, falling
 
 
 @registry.registered("walks", "inpaint")
@@ -66,7 +66,7 @@ class Inpaint(Walk):
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         so_far: list[Look] = []
         for i, (alpha, sigma) in enumerate(self.levels):
-            x = alpha * items + sigma * common_noise(tuple(items.shape[1:]), self.seed, i % self.steps).to(items)
+            x = alpha * items + sigma * denoiser.drawn(items, COMMON, self.seed, i % self.steps)
             if i % self.steps:
                 x = torch.where(self._hides(i, items), so_far[-1].moved(alpha, sigma), x)
             asked = Look(alpha, sigma, x, denoiser(x, alpha, sigma))

@@ -11,7 +11,7 @@ from .. import registry
 from ..denoiser import Denoiser
 from ..levels import Levels
 from ..trajectory import Look
-from ._walk import Walk, common_noise, down, falling
+from ._walk import COMMON, Walk, down, falling
 
 
 @registry.registered("walks", "reconstruct")
@@ -37,4 +37,4 @@ class Reconstruct(Walk):
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         alpha, sigma = next(iter(self.levels))
-        return down(denoiser, alpha * items + sigma * common_noise(tuple(items.shape[1:]), self.seed, 0).to(items), self.levels)
+        return down(denoiser, alpha * items + sigma * denoiser.drawn(items, COMMON, self.seed, 0), self.levels)

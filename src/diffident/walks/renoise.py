@@ -13,7 +13,7 @@ from ..denoiser import Denoiser
 from ..errors import InvalidSetting
 from ..levels import Levels
 from ..trajectory import Look
-from ._walk import Walk, common_noise
+from ._walk import COMMON, Walk
 
 
 @registry.registered("walks", "renoise")
@@ -43,5 +43,5 @@ class Renoise(Walk):
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         for i, (alpha, sigma) in enumerate(self.levels):
-            x = alpha * items + sigma * common_noise(tuple(items.shape[1:]), self.seed, i).to(items)
+            x = alpha * items + sigma * denoiser.drawn(items, COMMON, self.seed, i)
             yield Look(alpha, sigma, x, denoiser(x, alpha, sigma))
