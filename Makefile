@@ -20,7 +20,7 @@ help:  ## this list
 test: .venv/stamp  ## style, then the quick suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 lint: .venv/stamp  ## style and types
 	$(BIN)/ruff check .

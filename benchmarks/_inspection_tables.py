@@ -15,7 +15,7 @@ from diffident.evaluate.ranking import redrawn
 
 Piece = dict[str, Any]
 
-REPEATS, LEVEL = 1000, 0.05
+REPEATS, LEVEL = 20_000, 0.05
 DEFAULT = "inspection"
 FIGURES = ("method", "seeds", "AUROC", "95 % interval", "lowest", "highest", "AUPRO", "AUPRO, 95 % interval")
 PAIRS = ("method", "seeds", "AUROC of the default over it", "95 % interval", "p, Holm", "AUPRO of the default over it", "AUPRO, 95 % interval")

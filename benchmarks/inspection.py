@@ -15,20 +15,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 import diffident as dd
 from benchmarks._autoencoder import autoencoder
-from benchmarks._common import data, keep, kept, machine
+from benchmarks._common import data, keep, kept, machine, source
 from benchmarks._learned import answers, ranked
 from benchmarks.first_inspection import alarms, beside
 from benchmarks.inspection_sets import SETS, Set
 from diffident.data import Items
 from diffident.evaluate.pixels import pixel_draws
+from diffident.lessons import exactly
 from diffident.levels import exploding
 from diffident.model import Model
-from diffident.positions import Positions
 from diffident.recipes import INSPECTION, Reading, Recipe
+from diffident.settings import Training
 from diffident.walks import Clean
 
 #: Which pieces there are: a part of the work, and for how many seeds it is done.
@@ -104,11 +106,11 @@ def reading(walk: Clean, statistic: str, name: str) -> Recipe:
 
 def refitted(model: Model, learns: list[np.ndarray], seed: int) -> Model:
     """The default on a network of random weights, everything else learned anew from the same pictures."""
-    import torch
-
     known_good = torch.from_numpy(np.stack([model.modality.open(item).values for item in Items.open(learns)]))
-    space = model.space.untrained(seed).learned(known_good)
-    return replace(model, space=space, denoiser=Positions.fitted(space.encode(known_good), space.groups))
+    for step in model.steps:
+        known_good = step(known_good)
+    space = replace(model.space.untrained(seed), style=None).learned(known_good)  # type: ignore[type-var]
+    return replace(model, space=space, denoiser=exactly(known_good, space, Training(seed=seed).settled(INSPECTION)))
 
 
 def exact(asked: Asked) -> None:
@@ -119,6 +121,12 @@ def exact(asked: Asked) -> None:
     asked.ask("no diffusion: distance to the mean", model, reading(Clean(exploding([1e4])), "residual", "distance to the mean"))
     asked.ask("not place by place", model, replace(INSPECTION, name="highest", combine="highest"))
     asked.ask("random weights", refitted(model, asked.learns, asked.seed), "inspection")
+    same = {"network": "patches", "name": "memory of the default's features", "combine": "highest"}
+    asked.ask(
+        "coreset memory, the default's features",
+        asked.train("coreset memory, the default's features", replace(INSPECTION, **same)),
+        replace(INSPECTION, **same),
+    )
     asked.ask("coreset memory", asked.train("coreset memory", "memory"), "memory")
     asked.ask("Gaussian per position", asked.train("Gaussian per position", "mahalanobis"), "mahalanobis")
 
@@ -167,8 +175,8 @@ def piece(name: str, seed: int, part: str) -> Piece:
 
 
 def key(name: str, seed: int, part: str) -> str:
-    """Names a piece and all that it depends on."""
-    return f"{name} {seed} {part}: {INSPECTION.fingerprint[:12]} {IMAGES_SEEN}"
+    """Names a piece and all that it depends on: the code of the library, and the settings here."""
+    return f"{name} {seed} {part}: {source()} {IMAGES_SEEN}"
 
 
 def wanted() -> list[tuple[str, int, str]]:

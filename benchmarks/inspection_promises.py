@@ -18,11 +18,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 import diffident as dd
-from benchmarks._common import freeze, keep, kept, machine, table
+from benchmarks._common import freeze, keep, kept, machine, source, table
 from benchmarks.checker import alarm_range
 from benchmarks.inspection_sets import SETS, Set
 from diffident.evaluate import auroc
-from diffident.recipes import INSPECTION
 
 NAME, LEVEL, SEED = "inspection_promises", 0.05, 0
 #: Planted defects on each held-out picture, and how strong they are in grey levels of 1.
@@ -165,7 +164,7 @@ def _rate(verdicts: Any) -> float:
 
 
 def key(name: str) -> str:
-    return f"{name}: {INSPECTION.fingerprint[:12]}"
+    return f"{name}: {source()}"
 
 
 def as_table(frozen: dict[str, Any]) -> str:

@@ -29,6 +29,10 @@ def test_the_estimator_passes_every_check_of_sklearn(estimator: DiffusionOutlier
     check(estimator)
 
 
+#: Independent tables over which a rate is averaged.
+TABLES = 10
+
+
 def tables(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Good rows, good rows to come, and strange ones."""
     rng = np.random.default_rng(seed)
@@ -38,13 +42,13 @@ def tables(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 @pytest.mark.parametrize(("recipe", "n"), [("reconstruction", 300), ("reconstruction", 24), ("msma", 24)])
 def test_labels_and_p_values_keep_the_level(recipe: str, n: int) -> None:
     labels, ps = [], []
-    for seed in range(30):
+    for seed in range(TABLES):
         good, come, strange = tables(seed, n)
         outlier = DiffusionOutlier(recipe, random_state=seed).fit(good)
         labels.append(np.mean(outlier.predict(come) < 0))
         ps.append(np.mean(outlier.p_values(come) <= outlier.level_ + 1e-12))
     held_out = len(outlier.held_out_)
-    scatter = np.sqrt(outlier.level_ / (held_out + 2) / 30 + outlier.level_ / 200 / 30)  # of the average of 30 tables
+    scatter = np.sqrt(outlier.level_ / (held_out + 2) / TABLES + outlier.level_ / 200 / TABLES)  # of the average over tables
     assert max(np.mean(labels), np.mean(ps)) <= outlier.level_ + 3 * scatter
     assert np.mean(outlier.predict(strange) < 0) > (0.5 if n == 300 else 0.2)
 

@@ -79,14 +79,14 @@ def test_the_bundled_weights_stay_in_the_package_and_those_of_a_file_travel(own_
 def test_usual_blocks_are_the_last_of_each_stride(own_weights: Path) -> None:
     made = of(own_weights)
     assert made.network == "squeezenet" and [made.net.blocks[block][1] for block in made.blocks] == [4, 8, 16]
-    assert SMALL.blocks == (3, 6, 10, 13)
+    assert SMALL.blocks == (6, 10, 13)
 
 
 @pytest.mark.parametrize(("height", "width", "grid"), [(32, 32, (8, 8)), (20, 80, (4, 16)), (90, 40, (12, 5))])
 def test_pictures_keep_their_proportions(height: int, width: int, grid: tuple[int, int]) -> None:
     asked = pictures(2, height, width)
     elements = SMALL.encode(asked)
-    assert elements.shape == (2, 216, *grid)
+    assert elements.shape == (2, 192, *grid)
     back = SMALL.map_back(elements.square(), (height, width))
     assert back.shape == (2, height, width) and back.max() <= elements.square().mean(1).max() + 1e-6
     assert SMALL.bands(elements, (height, width)).shape == (2, 1, *grid)
@@ -95,7 +95,7 @@ def test_pictures_keep_their_proportions(height: int, width: int, grid: tuple[in
 def test_each_input_size_is_a_band_of_its_own() -> None:
     two = Features(sizes=(64, 32), grid=4)
     elements = two.encode(pictures(2))
-    assert two.groups == 2 and elements.shape == (2, 432, 4, 4)
+    assert two.groups == 2 and elements.shape == (2, 384, 4, 4)
     torch.testing.assert_close(two.bands(elements, (32, 32))[:, 1], Features(sizes=(32,), grid=4).encode(pictures(2)).mean(1))
 
 
@@ -122,7 +122,7 @@ def test_scales_make_every_block_count_alike() -> None:
     elements = space.learned(pictures(16)).encode(pictures(16))
     spread = (elements - elements.mean((0, 2, 3), keepdim=True)).square().mean((0, 2, 3))
     widths = [space.net.blocks[block][0] for block in space.blocks]
-    assert [part.mean().item() for part in spread.split(widths)] == pytest.approx([1.0] * 4, rel=0.01)
+    assert [part.mean().item() for part in spread.split(widths)] == pytest.approx([1.0] * 3, rel=0.01)
 
 
 def test_the_control_has_the_same_form_and_other_numbers() -> None:
@@ -136,7 +136,7 @@ def test_what_a_network_cannot_show_is_refused() -> None:
         ({"blocks": (99,)}, "has no block 99"),
         ({"sizes": (16,)}, "input sizes of 32 pixels or more"),
         ({"sizes": ()}, "need blocks and input sizes"),
-        ({"scales": (1.0,)}, "one scale for each of 4 blocks at each of 1 sizes; got 1"),
+        ({"scales": (1.0,)}, "one scale for each of 3 blocks at each of 1 sizes; got 1"),
         ({"grid": 0}, "a place or more a side"),
         ({"style": 2.0}, "a share from 0 to 1"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,9 @@ from diffident.testing.of_steps import arrows
 from diffident.variations import VARIATIONS, harmless, told_apart, varied
 
 
-def strange(known: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+def strange(known: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     denoiser = Positions.fitted(known)
-    return (asked - denoiser(asked, 1.0, 0.3)).square().mean(1).flatten(1).amax(1)
+    return lambda asked: (asked - denoiser(asked, 1.0, 0.3)).square().mean(1).flatten(1).amax(1)
 
 
 def textures(n: int, seed: int = 0) -> torch.Tensor:

@@ -48,7 +48,8 @@ class Detector:
 
     Attributes:
         model: what is asked.
-        recipe: what is asked of it, by name or as data.
+        recipe: what is asked of it, by name or as data; empty asks ``inspection`` of a model that lives in features and
+            ``reconstruction`` of any other.
         policy: at which p-values to flag and to abstain.
         calibration: the scores of known-good items; ``fit`` makes it.
         depth: what known-good items measure plainly (size, contrast, ...); beyond it the detector abstains.
@@ -63,14 +64,15 @@ class Detector:
     """
 
     model: Model
-    recipe: Recipe | str = "reconstruction"
+    recipe: Recipe | str = ""
     policy: Policy = field(default_factory=Policy)
     calibration: Calibration | None = None
     depth: Depth = field(default_factory=Depth)
     gallery: Gallery | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipe", recipe(self.recipe) if self.model.tiles is None else recipe(self.recipe).highest())
+        asked = recipe(self.recipe or ("inspection" if self.model.space.suits("features") else "reconstruction"))
+        object.__setattr__(self, "recipe", asked if self.model.tiles is None else asked.highest())
         if self.calibration is not None:
             self.calibration.references.require(self.scorer.fingerprint, "this model and recipe")
 
@@ -196,7 +198,10 @@ class Detector:
         self.policy.resolve_each({kind: known.kinds.count(kind) for kind in self.model.kinds or ("",)})
         limits = self.model.modality.limits(list(known.vitals))
         depth = Depth(tuple(limit for limit in limits if self.model.tiles is None or limit.name not in SIDES))
-        looked_at, calibration = gallery or self.gallery, Calibration(known, combiner(recipe(self.recipe).combine))
+        looked_at, calibration = (
+            gallery or self.gallery,
+            Calibration(known, self.calibration.combiner if self.calibration else combiner(recipe(self.recipe).combine)),
+        )
         shown = looked_at.among(frozenset(known.digests)) if looked_at else None
         if shown is not None and calibration.mapped and self.model.tiles is None:
             kept = known.select([digest in set(shown.digests) for digest in known.digests])
@@ -353,7 +358,7 @@ class Detector:
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
             kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
             made = Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)
-            if "witness" in said and facts["made_on"] != stamp(model.stored.precision):
+            if "witness" in said and facts["made_on"] != stamp(model.precision):
                 check_rows(Path(folder), np.array(said["witness"]), made.scorer.witness(), calibration.references.values)
             return made
         except (KeyError, TypeError) as error:

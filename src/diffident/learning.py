@@ -234,7 +234,8 @@ def _opened(source: Any, asked: Recipe, how: Training, progress: Progress) -> tu
     if not known.gridded:
         _require_no_neighbours(how)
     items = known.items(source)
-    kind = known.learn(items, how.tile or how.size, how.channels, lives_in(asked, how).roomy)
+    roomy = Activations().roomy if how.features == OWN else lives_in(asked, how).roomy
+    kind = known.learn(items, how.tile or how.size, how.channels, roomy)
     good, bad, first = [], [], {}
     for item in progress(items, "reading", len(items)):
         try:
@@ -342,7 +343,7 @@ def _model(
     about = " ".join([str(kind.config()), *(str(step.config()) for step in steps), *digests])
     descent, loss = Descent(how, about, None if out is None else place_of(out).folder), None
     if how.features == OWN:
-        own, loss, _ = yield from descent.of(known_good, "unet", Pixels())
+        own, loss, _ = yield from descent.of(known_good, "unet", Pixels(), "own")
         lives = Activations.of(own) if how.tile is None else Activations.of(own).tiled(how.tile)
     else:
         lives = lives_in(asked, how)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoi
         return _elements(items, lives, how)
 
     if VARY in names:
-        names = harmless(known_good, lambda known, asked: _strange(learn(of(known), lives, how.seed), of(asked)), how.seed)
+        names = harmless(known_good, lambda known: partial(_strange, learn(of(known), lives, how.seed), of), how.seed)
     return learn(torch.cat([of(known_good), *(of(varied(known_good, name)) for name in names)]), lives, how.seed)
 
 
@@ -109,9 +110,10 @@ def _elements(items: Tensor, lives: Space, how: Training) -> Tensor:
     return how.tiles.inner(elements) if how.tiles and how.network in PLACELESS else elements
 
 
-def _strange(denoiser: StoredDenoiser, elements: Tensor) -> Tensor:
+def _strange(denoiser: StoredDenoiser, of: Callable[[Tensor], Tensor], items: Tensor) -> Tensor:
     """How far the strangest place of each item lies from what is usual there, (n,)."""
-    return torch.cat([(part - denoiser(part, 1.0, 0.3)).square().mean(1).flatten(1).amax(1) for part in elements.split(CHUNK)])
+    parts = (of(part) for part in items.split(CHUNK))
+    return torch.cat([(part - denoiser(part, 1.0, 0.3)).square().mean(1).flatten(1).amax(1) for part in parts])
 
 
 @dataclass
@@ -130,13 +132,13 @@ class Descent:
     place: Path | None
     notes: dict[str, str] = field(default_factory=dict)
 
-    def of(self, values: Tensor, kind: str, lives: Space) -> Generator[Record, None, tuple[Learned, float | None, np.ndarray]]:
+    def of(self, values: Tensor, kind: str, lives: Space, called: str = "") -> Generator[Record, None, tuple[Learned, float | None, np.ndarray]]:
         """Record by record the denoiser of elements of that space; returns it, its held-out loss, and which items it learned from."""
         watched = _watched(len(values), self.how.seed)
         learns = np.setdiff1d(np.arange(len(values)), watched)
         items = hashlib.sha256(f"{lives.config()} {self.about}".encode()).hexdigest()
-        settings = self.how.shaped(values.shape[1:], kind)
-        record = yield from _last(optimise.descend(values[learns], values[watched], kind, settings, self.how.schedule, self.place, items))
+        settings, place = self.how.shaped(values.shape[1:], kind), self.place and self.place / called  # of two descents each has its own
+        record = yield from _last(optimise.descend(values[learns], values[watched], kind, settings, self.how.schedule, place, items))
         loss = record.held_out if len(watched) else None  # of a handful none is watched
         self.notes |= {"images seen": str(record.images_seen), "loss": f"{record.loss:.4f}", "trained in": settled_precision(self.how.precision)}
         self.notes |= {} if loss is None else {"held-out loss": f"{loss:.4f}, of {len(watched)} items"}

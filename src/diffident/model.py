@@ -178,6 +178,11 @@ class Model:
         return replace(self, denoiser=self.stored.untrained(seed), seen=frozenset(), name=f"{self.name}, untrained", notes={})
 
     @property
+    def precision(self) -> str:
+        """Of its arithmetic, ``bf16`` if any part of it makes use of that."""
+        return "bf16" if "bf16" in (self.stored.precision, self.space.arithmetic) else "fp32"
+
+    @property
     def stored(self) -> StoredDenoiser:
         """The denoiser, as one that can be kept.
 

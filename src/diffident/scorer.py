@@ -91,6 +91,11 @@ class Scorer:
     recipe: Recipe | str
 
     def __post_init__(self) -> None:
+        if self.asked.combines_maps and not self.model.modality.gridded:
+            raise InvalidSetting(
+                f"the recipe {self.asked.name!r} compares places, and the elements of a {self.model.modality.name} have no neighbours; "
+                "take a recipe that combines numbers, such as 'reconstruction'"
+            )
         if self.asked.space and not self.model.space.suits(self.asked.space):
             lives = self.model.space.config()["name"]
             raise InvalidSetting(f"the recipe {self.asked.name!r} is for models that live in {self.asked.space!r}, and this one lives in {lives!r}")

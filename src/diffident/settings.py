@@ -161,8 +161,10 @@ class Training:
         if self.tile is not None:
             asked = asked.highest()
         prepare = asked.prepare if self.prepare is None else self.prepare
-        vary = asked.vary if self.vary is None else self.vary
         network = self.network or asked.network
+        vary = (asked.vary if network in EXACT else ()) if self.vary is None else self.vary
+        if self.features == OWN and asked.space not in ("", "features"):
+            raise InvalidSetting(f"features='own' are for recipes that live in 'features', and {asked.name!r} lives in {asked.space!r}; leave one of them out")
         if self.vary and network not in EXACT:
             raise InvalidSetting(f"vary={self.vary} is for what is known at once ({', '.join(EXACT)}), and {network!r} is trained; leave it out")
         return replace(self, network=network, space=asked.space or self.space, prepare=prepare, vary=vary)

@@ -22,8 +22,8 @@ TOLD_APART = 0.8
 #: Of items that decide; half of them are learned from, half are asked about.
 DECIDING = 128
 
-#: How strange items are to what was learned from others: (known-good items, items (n, ...)) -> (n,), larger is stranger.
-Strange = Callable[[Tensor, Tensor], Tensor]
+#: Learns from known-good items how strange others are: what it gives takes items (n, ...) and says (n,), larger is stranger.
+Strange = Callable[[Tensor], Callable[[Tensor], Tensor]]
 
 
 def varied(items: Float[Tensor, "n c h w"], name: str) -> Float[Tensor, "n c h w"]:
@@ -48,8 +48,9 @@ def told_apart(items: Float[Tensor, "n c h w"], strange: Strange, names: Sequenc
     """
     drawn = items[order(len(items), "variations", seed)[:DECIDING]]
     learned, asked = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
-    plain = strange(learned, asked)
-    return {name: _share(strange(learned, varied(asked, name)), plain) for name in names}
+    ask = strange(learned)
+    plain = ask(asked)
+    return {name: _share(ask(varied(asked, name)), plain) for name in names}
 
 
 def harmless(items: Float[Tensor, "n c h w"], strange: Strange, seed: int = 0) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ def harmless(items: Float[Tensor, "n c h w"], strange: Strange, seed: int = 0) -
 
     >>> import torch
     >>> stripes = torch.linspace(-1, 1, 8).expand(20, 1, 8, 8) + 0.1 * torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> harmless(stripes, lambda known, asked: (asked - known.mean(0)).square().flatten(1).mean(1))
+    >>> harmless(stripes, lambda known: lambda asked: (asked - known.mean(0)).square().flatten(1).mean(1))
     ('upside-down',)
     """
     if len(items) < 8:

@@ -51,7 +51,7 @@ def write(place: Path, model: Model) -> dict[str, str]:
     from safetensors.torch import save
 
     (place / FILE).write_bytes(save({"answers": answers(model).contiguous()}))
-    return hardware.stamp(model.stored.precision)
+    return hardware.stamp(model.precision)
 
 
 def check(place: Path, model: Model, made_on: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ def check(place: Path, model: Model, made_on: Mapping[str, str]) -> None:
         DifferentAnswers: this machine answers otherwise, beyond TOLERANCE.
         DamagedModel: the stored answers cannot be read, or do not fit the model.
     """
-    here = hardware.stamp(model.stored.precision)
+    here = hardware.stamp(model.precision)
     if here == dict(made_on):
         return
     kept, found = _kept(place), answers(model)

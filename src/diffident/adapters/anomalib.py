@@ -110,11 +110,13 @@ def prediction(verdict: Verdict, highest: float | None = None, path: str = "") -
 
     Args:
         verdict: with a map, if masks are wanted.
-        highest: no position of known-good maps lies higher, as ``Detector.gallery`` knows; None gives no mask.
+        highest: no position of known-good maps lies higher, as ``Detector.gallery`` knows: the mask of a recipe that marks nothing
+            by itself; None gives none to those.
         path: of the item; the verdict's name if empty.
     """
     where = verdict.map
-    marked = None if where is None or highest is None or not np.isfinite(highest) else where > highest
+    promised = None if verdict.where is None else verdict.where.mask
+    marked = promised if promised is not None or where is None or highest is None or not np.isfinite(highest) else where > highest
     label = {"flag": True, "accept": False}.get(verdict.decision)
     said = {"flag": "anomalous", "accept": "normal"}.get(verdict.decision, verdict.decision)
     return Prediction(path or verdict.name, verdict.score, label, where, marked, verdict.because, verdict.p, said, verdict.level)

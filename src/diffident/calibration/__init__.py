@@ -149,8 +149,8 @@ class Calibration:
         """In how many parts each item is judged, (m,); None where all items are brought to one size.
 
         The highest place of a large item lies higher than that of a small one only because there are more places. An item that
-        fits into some reference (of its kind) is judged whole: it is as large or smaller, which makes its p-value larger if
-        anything. Any other is cut into parts of which each fits into the smallest reference (least height by least width); each
+        fits into every reference (of its kind) is judged whole: it is as large or smaller than all of them, which makes its p-value
+        larger if anything. Any other is cut into parts of which each fits into the smallest reference (least height by least width); each
         part's highest place is ranked among the references', and ``p = min(1, parts x smallest p)`` (Bonferroni). The smallest is
         that of the item's highest place, so nothing but the number of parts is needed. Valid if what is good looks alike all over.
         With n references an item of k parts has p of k / (n + 1) at best.
@@ -161,8 +161,7 @@ class Calibration:
         for references, rows in self._apart(scores):
             if references.sizes is not None:
                 known, asked = references.sizes, scores.sizes[rows]
-                fits = np.array([bool((known >= size).all(axis=1).any()) for size in asked], dtype=bool)
-                parts[rows] = np.where(fits, 1.0, np.ceil(asked / known.min(axis=0)).prod(axis=1))
+                parts[rows] = np.ceil(asked / known.min(axis=0)).prod(axis=1)
         return parts
 
     @cached_property

@@ -75,6 +75,11 @@ class Space(ABC):
         """The same space with that arithmetic: ``auto``, ``fp32`` or ``bf16``; itself where there is no network to speak of."""
         return self
 
+    @property
+    def arithmetic(self) -> str:
+        """``fp32``, or ``bf16`` where a network makes use of it."""
+        return "fp32"
+
     def untrained(self, seed: int = 0) -> Space:
         """The control: the same space with networks that have learned nothing; itself where there is none."""
         return self

@@ -37,6 +37,7 @@ class Seen(Space):
     """
 
     grid: int
+    precision: str
     style: float | None
     scales: tuple[float, ...]
 
@@ -69,6 +70,18 @@ class Seen(Space):
     def bands(self, maps: Float[Tensor, "n channels gh gw"], size: tuple[int, ...]) -> Float[Tensor, "n sizes gh gw"]:
         """One band for each input size: the mean over its channels."""
         return torch.stack([part.mean(1) for part in maps.chunk(self.groups, dim=1)], dim=1)
+
+    def at(self, precision: str) -> Seen:
+        """The same space with that arithmetic; ``auto`` is single precision on every machine.
+
+        In bfloat16 features move by a twentieth, and with them the p-values of a calibration that was made in the other: a
+        folder would not mean the same everywhere. Who wants the speed, and calibrates in it, asks for it by name.
+        """
+        return replace(self, precision="fp32" if precision == "auto" else precision)  # type: ignore[type-var, call-arg]
+
+    @property
+    def arithmetic(self) -> str:
+        return self.precision
 
     def suits(self, wanted: str) -> bool:
         return wanted == "features" or super().suits(wanted)

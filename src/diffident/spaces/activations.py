@@ -99,9 +99,6 @@ class Activations(Seen):
         """A place for every 8 pixels; a tile is no picture and has no style of its own."""
         return replace(self, grid=side // PLACE, scales=(), style=0.0)
 
-    def at(self, precision: str) -> Activations:
-        return replace(self, precision=precision)
-
     def untrained(self, seed: int = 0) -> Activations:
         return replace(self, weights=self.denoiser.untrained(seed).tensors(), scales=())
 

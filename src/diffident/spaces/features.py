@@ -110,9 +110,6 @@ class Features(Seen):
     def tensors(self) -> dict[str, Tensor]:
         return dict(self.weights)
 
-    def at(self, precision: str) -> Features:
-        return replace(self, precision=precision)
-
     def untrained(self, seed: int = 0) -> Features:
         return replace(self, weights=self.net.untrained(seed).tensors(), digest="", scales=())
 
