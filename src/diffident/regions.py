@@ -85,7 +85,7 @@ def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level:
     """
     tall, top = np.maximum(fine, blocky), ceiling(places, row, level)
     mask = (tall > top) & reaches(float(places.p[row].min()), level)  # heights were rounded on their way here, and the promise may not be
-    return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size)), level)
+    return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size, float(places.p[row].min()))), level)
 
 
 def in_parts(found: Where, parts: float) -> Where:
@@ -93,7 +93,8 @@ def in_parts(found: Where, parts: float) -> Where:
     return replace(found, regions=tuple(replace(region, p=min(1.0, parts * region.p)) for region in found.regions))
 
 
-def _regions(mask: np.ndarray, heights: np.ndarray, known: np.ndarray, size: Sequence[float]) -> list[Region]:
+def _regions(mask: np.ndarray, heights: np.ndarray, known: np.ndarray, size: Sequence[float], least: float) -> list[Region]:
+    """The connected parts, none with a p below the item's own: heights were rounded on their way to a picture."""
     from scipy import ndimage  # here: a command's help must not wait for scipy
 
     labelled = np.asarray(ndimage.label(mask, structure=np.ones((3, 3)))[0])  # type: ignore[index]
@@ -102,7 +103,7 @@ def _regions(mask: np.ndarray, heights: np.ndarray, known: np.ndarray, size: Seq
     for label, (rows, columns) in enumerate(ndimage.find_objects(labelled), 1):
         mine = labelled[rows, columns] == label
         height = float(heights[rows, columns][mine].max())
-        p = (1 + int((known >= height).sum())) / (len(known) + 1)
+        p = max(least, (1 + int((known >= height).sum())) / (len(known) + 1))
         box = (columns.start * wide, rows.start * tall, columns.stop * wide, rows.stop * tall)
         found.append(Region(*(round(edge, 2) for edge in box), share=float(mine.sum() / mask.size), height=height, p=p))
     return sorted(found, key=lambda region: (region.p, -region.height))

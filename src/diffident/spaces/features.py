@@ -74,11 +74,10 @@ class Features(Seen):
         if lacking:
             raise InvalidSetting(f"{self.network!r} has no block {lacking[0]}; it has {', '.join(map(str, self.net.blocks))}")
         bare = self.bundled and not self.weights
-        found = sha256(self.network) if bare else self.digest or _sum(self.weights)
-        if bare and self.digest and found != self.digest:
-            raise InvalidSetting(
-                f"the bundled weights of {self.network!r} are others ({found[:12]}…) than this space was made with ({self.digest[:12]}…); train again"
-            )
+        found = sha256(self.network) if bare else _sum(self.weights)
+        if self.digest and found != self.digest:
+            which = f"the {'bundled ' if bare else ''}weights of {self.network!r}"
+            raise InvalidSetting(f"{which} are others ({found[:12]}…) than this space was made with ({self.digest[:12]}…); train again")
         object.__setattr__(self, "digest", found)
 
     @cached_property
