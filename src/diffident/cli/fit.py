@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", default=None, type=click.Path(), help="The folder to write. Default: MODEL itself.")
 @click.option("--recipe", default=None, help="How items are asked about. Default: as before; see 'diffident list recipes'.")
 @click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
-@click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: as before.")
+@click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: what was asked in training, else the strictest in reach.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: as before.")
 @click.option("--join", is_flag=True, help="Add ITEMS to the references that MODEL has; only they are asked about.")
 @_show.KINDS

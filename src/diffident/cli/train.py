@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
 @click.argument("items", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write; an earlier model there is replaced.")
 @click.option("--recipe", default=None, help="How items are asked about; see 'diffident list recipes'. Default: inspection; with --network reconstruction.")
 @click.option("--network", default=None, help="What is learned: unet, mlp; or at once positions, patches, pca, none. Default: what the recipe wants.")
 @click.option("--space", default="pixels", show_default=True, help="Where the diffusion lives, unless the recipe says it; see 'diffident list spaces'.")
