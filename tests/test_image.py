@@ -49,7 +49,7 @@ def expected(shares, channels):
     return np.repeat(2 * planes - 1, channels // len(planes), axis=0)
 
 
-def agrees(opened, shares, channels, within=1e-6):
+def assert_agrees(opened, shares, channels, within=1e-6):
     assert opened.values.dtype == np.float32 and opened.values.flags.c_contiguous
     np.testing.assert_allclose(opened.values, expected(np.asarray(shares, dtype=np.float64), channels), atol=within)
 
@@ -97,10 +97,10 @@ EXACT = [
 def test_every_lossless_format_and_mode_gives_the_numbers_it_holds(tmp_path, mode, kind, settings, picture, shares, bits, channels):
     content = saved(picture, kind, **settings)
     opened = Image(12, 10, channels).open(written(tmp_path, content))
-    agrees(opened, shares, channels)
+    assert_agrees(opened, shares, channels)
     assert opened.digest == digest(content)
     assert (opened.vitals["width"], opened.vitals["height"], opened.vitals["bits"]) == (10, 12, bits)
-    agrees(Image(12, 10, channels).open(Items.single(picture)[0]), shares, channels) if not settings else None
+    assert_agrees(Image(12, 10, channels).open(Items.single(picture)[0]), shares, channels) if not settings else None
 
 
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(48)[:, None] * 5, np.arange(40) * 5, np.uint8(90)), axis=2).astype(np.uint8)
@@ -111,13 +111,13 @@ SMOOTH = np.stack(np.broadcast_arrays(np.arange(48)[:, None] * 5, np.arange(40) 
 def test_lossy_formats_come_close(tmp_path, mode, kind, settings):
     picture = PIL.Image.fromarray(SMOOTH).convert(mode)
     shares = np.asarray(picture if mode == "L" else PIL.Image.fromarray(SMOOTH)) / 255
-    agrees(Image(48, 40, 3).open(written(tmp_path, saved(picture, kind, **settings))), shares, 3, within=0.1)
+    assert_agrees(Image(48, 40, 3).open(written(tmp_path, saved(picture, kind, **settings))), shares, 3, within=0.1)
 
 
 def test_of_16_bit_colour_the_upper_8_bits_are_read(tmp_path):
     pixels = b"".join(b"\0" + bytes(COLOUR[y].repeat(2, axis=1).tolist()[x][c] for x in range(10) for c in range(6)) for y in range(12))
     opened = Image(12, 10, 3).open(written(tmp_path, png(10, 12, 16, 2, pixels)))
-    agrees(opened, COLOUR / 255, 3)
+    assert_agrees(opened, COLOUR / 255, 3)
     assert opened.vitals["bits"] == 8
 
 
@@ -143,13 +143,13 @@ def test_pictures_are_turned_upright(tmp_path, kind, orientation):
     content = saved(stored_as, kind, exif=exif, **({"quality": 98} if kind in ("JPEG", "WEBP") else {}))
     opened = Image(16, 8).open(written(tmp_path, content))
     assert (opened.vitals["height"], opened.vitals["width"]) == (16, 8)
-    agrees(opened, upright / 255, 1, within=0.08)
+    assert_agrees(opened, upright / 255, 1, within=0.08)
 
 
 def test_of_several_pages_the_first_is_read(tmp_path):
     pages = [GREY_PICTURE, PIL.Image.new("L", (10, 12), 7)]
     for kind in ("TIFF", "GIF"):
-        agrees(Image(12, 10).open(written(tmp_path, saved(pages[0], kind, save_all=True, append_images=pages[1:]))), GREY8 / 255, 1)
+        assert_agrees(Image(12, 10).open(written(tmp_path, saved(pages[0], kind, save_all=True, append_images=pages[1:]))), GREY8 / 255, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_of_several_pages_the_first_is_read(tmp_path):
 def test_arrays_give_the_numbers_they_hold(array, shares, bits, channels):
     before = array.copy()
     opened = Image(12, 10, channels).open(Item("array", array))
-    agrees(opened, shares, channels, within=2e-6)
+    assert_agrees(opened, shares, channels, within=2e-6)
     assert opened.vitals["bits"] == bits and np.array_equal(array, before)
 
 
@@ -290,12 +290,12 @@ def test_a_bomb_is_refused_before_it_is_decoded_and_without_a_warning(tmp_path, 
 def test_the_limit_on_pixels_is_the_one_set_in_pillow(tmp_path, monkeypatch):
     item = written(tmp_path, saved(GREY_PICTURE, "PNG"))
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 120)
-    agrees(Image(12, 10).open(item), GREY8 / 255, 1)
+    assert_agrees(Image(12, 10).open(item), GREY8 / 255, 1)
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 119)
     with pytest.raises(TooLarge, match="at most 119"):
         Image(12, 10).open(item)
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)
-    agrees(Image(12, 10).open(item), GREY8 / 255, 1)
+    assert_agrees(Image(12, 10).open(item), GREY8 / 255, 1)
 
 
 def test_a_very_wide_image_and_a_single_pixel_are_read(tmp_path):
@@ -356,7 +356,7 @@ def test_a_png_with_a_bit_flipped_is_never_read_as_another_image(tmp_path):
         except (UnreadableItem, TooLarge):
             wrong += 1
         else:
-            agrees(opened, COLOUR / 255, 3)
+            assert_agrees(opened, COLOUR / 255, 3)
     assert wrong > 50
 
 
@@ -370,7 +370,7 @@ def test_damaged_notes_of_the_camera_do_not_cost_the_picture(tmp_path):
     content = saved(COLOUR_PICTURE, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12" * 9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        agrees(Image(12, 10, 3).open(written(tmp_path, content)), COLOUR / 255, 3)
+        assert_agrees(Image(12, 10, 3).open(written(tmp_path, content)), COLOUR / 255, 3)
 
 
 # vitals and limits

@@ -24,11 +24,10 @@ from .networks.of_timm import Timm
 from .optimise import Record
 from .precondition import Learned
 from .recipes import Recipe
-from .settings import AUTO, EXACT, OWN, PLACELESS, Training
+from .settings import EXACT, OWN, PLACELESS, Training
 from .spaces import Space, space_from
 from .steps import Step, chosen
-from .variations import AUTO as VARY
-from .variations import harmless, varied
+from .variations import AUTO, harmless, varied
 from .weights import BUNDLED, read
 
 #: Of the items to learn from so many, one in twenty and at most so many, are only watched: the held-out loss is theirs.
@@ -99,7 +98,7 @@ def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoi
     def of(items: Tensor) -> Tensor:
         return _elements(items, lives, how)
 
-    if VARY in names:
+    if AUTO in names:
         names = harmless(known_good, lambda known: partial(_strange, learn(of(known), lives, how.seed), of), how.seed)
     return learn(torch.cat([of(known_good), *(of(varied(known_good, name)) for name in names)]), lives, how.seed)
 

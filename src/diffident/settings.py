@@ -21,7 +21,7 @@ from .recipes import recipe as recipe_of
 from .spaces import Space
 from .texture import Texture
 from .tiles import Tiles
-from .variations import VARIATIONS
+from .variations import AUTO, VARIATIONS
 
 #: Exact denoisers, ready at once: made of the elements of known-good items in a space.
 EXACT: dict[str, Callable[[Tensor, Space, int], StoredDenoiser]] = {
@@ -46,9 +46,6 @@ LOOKED_AT = {True: 1 << 24, False: 1 << 25}
 
 #: Features of a network that is trained on the items themselves.
 OWN = "own"
-
-#: The step that stands for those that help.
-AUTO = "auto"
 
 #: What tells kinds of items apart.
 FOLDER = "folder"
@@ -82,7 +79,7 @@ class Training:
         tile: side of the tiles in which items are judged at their own size, in pixels, instead of being brought to one: 64, 128, 192, 256,
             384, 512, 768 or 1024. For large pictures of surfaces that look alike all over. None judges items whole.
         batch, rate, every: see :class:`diffident.optimise.Schedule`.
-        precision: ``auto`` (the best of this machine), ``fp32`` or ``bf16``.
+        precision: ``auto`` (the best of this machine; of features single), ``fp32`` or ``bf16``.
 
     Raises:
         InvalidSetting: a setting outside its range.

@@ -51,7 +51,7 @@ def load(folder: str | Path, precision: str = "auto") -> Model:
     """Read a model's folder. Every file is checked before it is used; on other hardware its answers are checked too.
 
     Args:
-        precision: of the arithmetic: ``auto`` takes the best of this machine, ``fp32`` and ``bf16`` are as they say.
+        precision: of the arithmetic: ``auto`` takes the best of this machine and for features single precision, ``fp32`` and ``bf16`` are as they say.
 
     Raises:
         DifferentAnswers: this machine, in this precision, does not answer as the one that made it did.

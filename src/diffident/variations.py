@@ -13,7 +13,7 @@ from .noise import order
 #: Which axes of (n, c, h, w) are turned round.
 VARIATIONS = {"mirror": (3,), "upside-down": (2,), "half-turn": (2, 3)}
 
-#: Stands for those that are harmless.
+#: Stands for those that help, or do no harm, decided on known-good items.
 AUTO = "auto"
 
 #: A variation is harmless if a changed item is stranger than an unchanged one in less than this share of pairs; .5 is no difference at all.

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 #: The flag of every verb that asks a model.
 PRECISION = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True, help="Of the arithmetic; auto is the best of this machine."
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of the arithmetic; auto is the best of this machine, of features fp32.",
 )
 
 

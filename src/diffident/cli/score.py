@@ -81,14 +81,13 @@ def command(
     detector = Detector.load(model, precision)
     policy = detector.settled(detector.policy.changed(flag, abstain))
     if kept is not None:
-        _tell(_again(detector, kept, policy, fdr, out), {"rows": out}, strangest, as_json)
-        return
+        return _tell(_again(detector, kept, policy, fdr, out), {"rows": out}, strangest, as_json)
     opened = detector.opened(items, kind)
     if fdr is not None:
         require_served(len(opened), fdr, min(detector.calibrated.kinds.values()))  # before an earlier result is written over
     looking = _looking(detector, items, strangest, report, maps, regions, keep_scores)
-    marked = looking.regions or nullcontext()
-    with RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext() as rows, marked:
+    writer = RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext()
+    with writer as rows, looking.regions or nullcontext():
         if fdr is None:
             verdicts, interrupted = _one_by_one(detector, opened, policy, rows, looking)
         else:
@@ -102,7 +101,7 @@ def command(
 
 @dataclass(frozen=True)
 class Looking:
-    """What is made beside the rows: a page and a folder of maps to be looked at, raw scores to be judged again, any of them or none."""
+    """What is made beside the rows: a page and maps to be looked at, a file of marked regions, raw scores to be judged again; any or none."""
 
     detector: Detector
     page: Path | None

@@ -128,6 +128,25 @@ def common_noise(shape: tuple[int, ...], seed: int, level: int) -> Tensor:
     return noise.normal(shape, COMMON, seed, level)
 
 
+class Falling(Walk):
+    """A walk back to the data: its levels fall from ``start`` to ``end`` in equal ratios. Subclasses are frozen dataclasses with these fields.
+
+    Raises:
+        InvalidSetting: no steps, or levels that do not fall; when it is made, not when it is walked.
+    """
+
+    start: float
+    steps: int
+    end: float
+
+    def __post_init__(self) -> None:
+        self.levels  # noqa: B018 - asked for its refusal
+
+    @property
+    def levels(self) -> Levels:
+        return falling(self.start, self.steps, self.end)
+
+
 def falling(start: float, steps: int, end: float) -> Levels:
     """Levels whose sigma / alpha falls from ``start`` to ``end`` in equal ratios; one step is ``start`` alone.
 

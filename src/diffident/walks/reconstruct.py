@@ -9,14 +9,13 @@ from torch import Tensor
 
 from .. import registry
 from ..denoiser import Denoiser
-from ..levels import Levels
 from ..trajectory import Look
-from ._walk import COMMON, Walk, down, falling
+from ._walk import COMMON, Falling, down
 
 
 @registry.registered("walks", "reconstruct")
 @dataclass(frozen=True)
-class Reconstruct(Walk):
+class Reconstruct(Falling):
     """Noise items to ``start`` = sigma / alpha, then walk them back to the data without further noise (AnoDDPM, DDPM-OOD).
 
     The levels fall from ``start`` to ``end`` in equal ratios; the last answer is the reconstruction. Cost: ``steps``
@@ -27,13 +26,6 @@ class Reconstruct(Walk):
     steps: int = 5
     end: float = 0.05
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        falling(self.start, self.steps, self.end)  # refused here, not when it is walked
-
-    @property
-    def levels(self) -> Levels:
-        return falling(self.start, self.steps, self.end)
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         alpha, sigma = next(iter(self.levels))

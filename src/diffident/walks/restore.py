@@ -9,14 +9,13 @@ from torch import Tensor
 
 from .. import registry
 from ..denoiser import Denoiser
-from ..levels import Levels
 from ..trajectory import Look
-from ._walk import Walk, down, falling
+from ._walk import Falling, down
 
 
 @registry.registered("walks", "restore")
 @dataclass(frozen=True)
-class Restore(Walk):
+class Restore(Falling):
     """Take items for noisy ones though no noise was put on them, and walk them back to the data (DeCo-Diff's inference).
 
     The item is shown under the claimed level ``start`` = sigma / alpha; what the denoiser takes for noise, the item's
@@ -29,13 +28,6 @@ class Restore(Walk):
     start: float = 0.5
     steps: int = 5
     end: float = 0.05
-
-    def __post_init__(self) -> None:
-        falling(self.start, self.steps, self.end)  # refused here, not when it is walked
-
-    @property
-    def levels(self) -> Levels:
-        return falling(self.start, self.steps, self.end)
 
     def looks(self, denoiser: Denoiser, items: Tensor) -> Iterator[Look]:
         alpha, _ = next(iter(self.levels))
