@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,20 +52,24 @@ def _processor() -> tuple[str, frozenset[str]]:
 
 
 def kept(name: str) -> dict[str, Any]:
-    """The pieces of a long benchmark that an earlier run has finished, by their keys; empty where there are none."""
-    path = _pieces(name)
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The pieces of a long benchmark that earlier runs have finished, by their keys; empty where there are none."""
+    found: dict[str, Any] = {}
+    for path in sorted(_pieces(name).glob("*.json")):
+        found |= json.loads(path.read_text())
+    return found
 
 
 def keep(name: str, key: str, piece: Any) -> None:
     """Keep a finished piece until the benchmark is frozen, so that an interrupted run goes on where it was.
 
-    A key names every setting that the piece depends on: a piece is never made again while it is kept. One process writes.
+    A key names every setting that the piece depends on: a piece is never made again while it is kept. Several processes may
+    make pieces side by side: each lies in a file of its own.
     """
-    RESULTS.mkdir(exist_ok=True)
-    unfinished = _pieces(name).with_suffix(".new")
-    unfinished.write_text(json.dumps(kept(name) | {key: piece}))
-    os.replace(unfinished, _pieces(name))
+    _pieces(name).mkdir(parents=True, exist_ok=True)
+    path = _pieces(name) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    unfinished = path.with_suffix(f".{os.getpid()}.new")
+    unfinished.write_text(json.dumps({key: piece}))
+    os.replace(unfinished, path)
 
 
 def source() -> str:
@@ -76,7 +81,7 @@ def source() -> str:
 
 
 def _pieces(name: str) -> Path:
-    return RESULTS / f"{name}.partial.json"
+    return RESULTS / f"{name}.partial"
 
 
 def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
@@ -84,7 +89,7 @@ def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(frozen, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(text)
-    _pieces(name).unlink(missing_ok=True)
+    shutil.rmtree(_pieces(name), ignore_errors=True)
     print(text)
 
 

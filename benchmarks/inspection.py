@@ -1,7 +1,8 @@
 """Which defects the default finds, beside the coreset memory and the Gaussian per position on the same features, controls, nulls and other recipes.
 
     python -m benchmarks.inspection                      what is wanting, piece by piece; then tables
-    python -m benchmarks.inspection --piece tile 0 exact one piece
+    python -m benchmarks.inspection --piece tile 0 default   one piece; several may be made side by side
+    python -m benchmarks.inspection --so-far                 the tables of what is there
 
 One configuration for all sets, fresh splits of train/good for each seed. Pieces are kept: an interrupted run goes on.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,18 +27,29 @@ from benchmarks.first_inspection import alarms, beside
 from benchmarks.inspection_sets import SETS, Set
 from diffident.data import Items
 from diffident.evaluate.pixels import pixel_draws
+from diffident.learning import learn
 from diffident.lessons import exactly
 from diffident.levels import exploding
 from diffident.model import Model
-from diffident.recipes import INSPECTION, Reading, Recipe
+from diffident.recipes import INSPECTION, WAVELET_SEMANTIC, Reading, Recipe, wavelet_semantic
 from diffident.settings import Training
 from diffident.walks import Clean
 
-#: Which pieces there are: a part of the work, and for how many seeds it is done.
-PARTS = {"exact": 5, "squeezenet": 1, "own": 1, "learned": 1, "pixels": 1}
+#: Which pieces there are: a part of the work, for how many seeds it is done, and of which sets. Networks are trained here for
+#: the two sets that are judged; screws as they were stored stand beside the default alone.
+JUDGED = ("screw-scaled", "tile")
+PARTS: dict[str, tuple[int, Sequence[str]]] = {
+    "default": (5, tuple(SETS)),
+    "controls": (1, tuple(SETS)),
+    "squeezenet": (1, tuple(SETS)),
+    "own": (1, JUDGED),
+    "learned": (1, JUDGED),
+    "pixels": (1, JUDGED),
+    "haar": (1, JUDGED),
+}
 NAME, LEVEL, REPEATS = "inspection", 0.05, 300
 #: Items shown to a U-Net that is trained here.
-IMAGES_SEEN = 50_000
+IMAGES_SEEN = 20_000
 
 Said, Maps, Piece = dict[str, dict[str, np.ndarray]], dict[str, np.ndarray], dict[str, Any]
 
@@ -113,22 +125,25 @@ def refitted(model: Model, learns: list[np.ndarray], seed: int) -> Model:
     return replace(model, space=space, denoiser=exactly(known_good, space, Training(seed=seed).settled(INSPECTION)))
 
 
-def exact(asked: Asked) -> None:
+def default(asked: Asked) -> None:
     """The default, its parts taken away, and the usual detectors on the same network."""
     model = asked.train("inspection", "inspection")
     asked.ask("inspection", model, "inspection")
     asked.ask("Mahalanobis in its place", model, reading(Clean(exploding([0.1, 1e4])), "mahalanobis", "mahalanobis, place by place"))
     asked.ask("no diffusion: distance to the mean", model, reading(Clean(exploding([1e4])), "residual", "distance to the mean"))
-    asked.ask("not place by place", model, replace(INSPECTION, name="highest", combine="highest"))
-    asked.ask("random weights", refitted(model, asked.learns, asked.seed), "inspection")
-    same = {"network": "patches", "name": "memory of the default's features", "combine": "highest"}
-    asked.ask(
-        "coreset memory, the default's features",
-        asked.train("coreset memory, the default's features", replace(INSPECTION, **same)),
-        replace(INSPECTION, **same),
-    )
     asked.ask("coreset memory", asked.train("coreset memory", "memory"), "memory")
     asked.ask("Gaussian per position", asked.train("Gaussian per position", "mahalanobis"), "mahalanobis")
+
+
+def controls(asked: Asked) -> None:
+    """What the default owes to its network, to its calibration by places, to its denoiser and to being learned of one part."""
+    model = asked.train("inspection, again", "inspection")
+    asked.ask("not place by place", model, replace(INSPECTION, name="highest", combine="highest"))
+    asked.ask("random weights", refitted(model, asked.learns, asked.seed), "inspection")
+    same = replace(INSPECTION, network="patches", name="memory of the default's features", combine="highest")
+    asked.ask("coreset memory, the default's features", asked.train("coreset memory, the default's features", same), same)
+    others = [Asked(SETS[name](), asked.seed).learns for name in JUDGED if SETS[name]().name != asked.of.name][:1]
+    asked.ask("one model for screws and tiles", dd.train([*asked.learns, *others[0]], "inspection", channels=1, seed=asked.seed), "inspection")
 
 
 def squeezenet(asked: Asked) -> None:
@@ -157,15 +172,41 @@ def pixels(asked: Asked) -> None:
     for recipe in ("reconstruction", "conditioned", "inversion", "deviation", "mask", "msma", "diffpath"):
         asked.ask(recipe, model, recipe)
     asked.ask("reconstruction, random weights", model.untrained(asked.seed), "reconstruction")
-    haar = asked.train("U-Net, Haar", "wavelet-semantic", size=128, images_seen=IMAGES_SEEN)
-    asked.ask("wavelet-semantic", haar, "wavelet-semantic")
+    asked.ask("wavelet-semantic without wavelets", model, wavelet_semantic(bands=1, space="pixels"))
     parts = [np.stack([model.modality.open(one).values for one in Items.open(part)]) for part in (asked.learns, asked.calibrates, asked.held + asked.of.test)]
     of_reference, of_asked = autoencoder(parts[0], parts[1:], asked.seed)
     asked.said["autoencoder"] = ranked(of_reference, of_asked, LEVEL)
     asked.said |= beside(model, asked.of, asked.seed, [asked.learns, asked.calibrates, asked.held + asked.of.test])
 
 
-WORK: dict[str, Callable[[Asked], None]] = {"exact": exact, "squeezenet": squeezenet, "own": own, "learned": learned, "pixels": pixels}
+def haar(asked: Asked) -> None:
+    """The recipe of several scales, Haar bands, attention and semantic discrepancy, and what each of the four is worth."""
+    model = asked.train("U-Net, Haar", "wavelet-semantic", size=128, images_seen=IMAGES_SEEN)
+    asked.ask("wavelet-semantic", model, "wavelet-semantic")
+    asked.ask("wavelet-semantic, one scale", model, wavelet_semantic(starts=(0.33,)))
+    asked.ask("wavelet-semantic without semantic discrepancy", model, wavelet_semantic(semantic=False))
+    asked.ask("wavelet-semantic, random weights", model.untrained(asked.seed), "wavelet-semantic")
+    how = Headless(size=128, channels=1, seed=asked.seed, images_seen=IMAGES_SEEN).settled(WAVELET_SEMANTIC)
+    blind = learn(asked.learns, "wavelet-semantic", how, dd.Policy(), "no attention").detector.model
+    asked.ask("wavelet-semantic without attention", blind, "wavelet-semantic")
+
+
+class Headless(Training):
+    """Networks without attention."""
+
+    def shaped(self, shape: Sequence[int], network: str) -> dict[str, Any]:
+        return super().shaped(shape, network) | {"head": 0}
+
+
+WORK: dict[str, Callable[[Asked], None]] = {
+    "default": default,
+    "controls": controls,
+    "squeezenet": squeezenet,
+    "own": own,
+    "learned": learned,
+    "pixels": pixels,
+    "haar": haar,
+}
 
 
 def piece(name: str, seed: int, part: str) -> Piece:
@@ -179,26 +220,29 @@ def key(name: str, seed: int, part: str) -> str:
     return f"{name} {seed} {part}: {source()} {IMAGES_SEEN}"
 
 
-def wanted() -> list[tuple[str, int, str]]:
-    """The pieces that no earlier run has finished."""
-    found = kept(NAME)
-    every = [(name, seed, part) for part, seeds in PARTS.items() for seed in range(seeds) for name in SETS]
-    return [one for one in every if key(*one) not in found]
+def every() -> list[tuple[str, int, str]]:
+    """All pieces: set, seed, part."""
+    return [(name, seed, part) for part, (seeds, sets) in PARTS.items() for seed in range(seeds) for name in sets]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Defects of screws and magnetic tiles.")
     parser.add_argument("--piece", nargs=3, metavar=("SET", "SEED", "PART"), help=f"make this piece only: {', '.join(SETS)}, a seed, {', '.join(PARTS)}")
-    asked = parser.parse_args().piece
-    for name, seed, part in [(asked[0], int(asked[1]), asked[2])] if asked else wanted():
-        keep(NAME, key(name, seed, part), piece(name, seed, part))
-        print(f"{name}, seed {seed}, {part}: done", flush=True)
-    if left := wanted():
+    parser.add_argument("--so-far", action="store_true", help="show the tables of the pieces that are there, and make none")
+    asked = parser.parse_args()
+    wanted = [] if asked.so_far else [(asked.piece[0], int(asked.piece[1]), asked.piece[2])] if asked.piece else every()
+    for one in wanted:
+        if key(*one) not in kept(NAME):
+            keep(NAME, key(*one), piece(*one))
+            print(f"{one[0]}, seed {one[1]}, {one[2]}: done", flush=True)
+    found = kept(NAME)
+    left = [one for one in every() if key(*one) not in found]
+    if left:
         print(f"{len(left)} pieces are wanting before anything is frozen: {', '.join(' '.join(map(str, one)) for one in left)}")
-        return
-    from benchmarks._inspection_tables import report
+    if asked.so_far or not left:
+        from benchmarks._inspection_tables import report
 
-    report([kept(NAME)[key(name, seed, part)] for part, seeds in PARTS.items() for seed in range(seeds) for name in SETS])
+        report([found[key(*one)] for one in every() if one not in left], [" ".join(map(str, one)) for one in left])
 
 
 if __name__ == "__main__":

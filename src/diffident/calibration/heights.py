@@ -110,12 +110,12 @@ class Highest(Heights):
 
 @dataclass(frozen=True)
 class PlaceByPlace(Heights):
-    """Deviations from what is usual *at this place*, then the highest: places that always come out high do not drown the others.
+    """Each place in units of how much it varies *there* among known-good items, then the highest: unruly places do not drown the others.
 
-    ``z = sum_b (q_b - m_b) / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of
-    squares), m and v mean and variance of band b at the place over references and item together, both smoothed over the
-    3 x 3 places around, and w the share of the overall variance. The fit treats the n + 1 alike, so p-values stay exact: no
-    known-good item has to be set aside for it.
+    ``z = sum_b q_b / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of squares), v the
+    variance of band b at the place over references and item together, smoothed over the 3 x 3 places around, and w the share
+    of the overall variance. Nothing is subtracted: a residual is already measured from what is usual at its place. The fit
+    treats the n + 1 alike, so p-values stay exact: no known-good item has to be set aside for it.
 
     Attributes:
         share: w in [0, 1]; 1 takes one deviation for all places.
@@ -144,35 +144,26 @@ class PlaceByPlace(Heights):
         return np.sign(references) * np.abs(references) ** self.power, np.sign(items) * np.abs(items) ** self.power
 
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-        centre, unit = self._fit(references.mean(axis=0), references.var(axis=0))
-        return np.array([_added(((item - centre) / unit)[None])[0].max() for item in items])
+        times = self._times(references.var(axis=0))
+        return np.array([_added(item[None], times)[0].max() for item in items])
 
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
-        usual = _smoothed(middle)
-        off = references - usual
-        for item in items:  # one more row moves mean and variance by rank one, and smoothing is linear
-            away = item - middle
-            moved, unit = self._fit(away / (n + 1), n / (n + 1) * spread + n / (n + 1) ** 2 * away**2)
-            yield _added(((item - usual - moved) / unit)[None])[0], partial(_beside, off, moved, unit)
+        for item in items:  # one more row moves the variance by rank one
+            times = self._times(n / (n + 1) * spread + n / (n + 1) ** 2 * (item - middle) ** 2)
+            yield _added(item[None], times)[0], partial(_added, references, times)
 
-    def _fit(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of each band and place, smoothed, (bands, *grid)."""
-        smooth = _smoothed(variance)
+    def _times(self, variance: np.ndarray) -> np.ndarray:
+        """What multiplies each band and place, (bands, *grid): one over its deviation."""
         overall = variance.reshape(len(variance), -1).mean(axis=1).reshape(-1, *[1] * (variance.ndim - 1))
-        unit = np.sqrt((1 - self.share) * smooth + self.share * overall)
-        return _smoothed(mean), np.maximum(unit, 1e-12)
+        return 1.0 / np.maximum(np.sqrt((1 - self.share) * _smoothed(variance) + self.share * overall), 1e-12)
 
 
-def _beside(off: np.ndarray, moved: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    return _added(off / unit) - _added((moved / unit)[None])
-
-
-def _added(maps: np.ndarray) -> np.ndarray:
-    """Bands added up, one after the other: (n, *grid)."""
-    total = maps[:, 0].copy()
+def _added(maps: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    """Bands added up, one after the other, each multiplied: (n, *grid)."""
+    total = maps[:, 0] * (1.0 if times is None else times[0])
     for band in range(1, maps.shape[1]):
-        total += maps[:, band]
+        total += maps[:, band] * (1.0 if times is None else times[band])
     return total
 
 
