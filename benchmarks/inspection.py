@@ -1,7 +1,7 @@
 """Which defects the default finds, beside the coreset memory and the Gaussian per position on the same features, controls, nulls and other recipes.
 
     python -m benchmarks.inspection                      what is wanting, piece by piece; then tables
-    python -m benchmarks.inspection --piece tile 0 default   one piece; several may be made side by side
+    python -m benchmarks.inspection --piece tile 0 default   one piece; pieces may be made side by side
     python -m benchmarks.inspection --so-far                 the tables of what is there
 
 One configuration for all sets, fresh splits of train/good for each seed. Pieces are kept: an interrupted run goes on.
