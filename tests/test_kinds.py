@@ -470,7 +470,7 @@ def test_brightness_is_evened_out_where_that_is_asked_for(steps: tuple[str, ...]
     assert [step.config()["name"] for step in again.model.steps] == ["photometry"] and dd.Detector.load(tmp_path / "without").model.steps == ()
     capsys.readouterr()
     assert run("train", good, "--prepare", "polish", "-o", tmp_path / "x") == 1
-    assert "no step called 'polish'; there are: auto, photometry, registration" in capsys.readouterr().err
+    assert "no step called 'polish'; there are: auto, equalise, photometry, registration" in capsys.readouterr().err
 
 
 def test_a_page_is_written_about_parts_of_several_kinds(detector: dd.Detector, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from diffident import registry, steps
 from diffident.errors import InvalidSetting, TooFewItems, UnknownName, WrongShape
 from diffident.noise import normal, uniform
+from diffident.steps.equalise import Equalise, resolution
 from diffident.steps.photometry import Photometry
 from diffident.steps.registration import Registration
 from diffident.testing.of_steps import arrow, arrows
@@ -247,3 +248,61 @@ def test_real_known_good_items_decide(name: str, chosen: list[str], benchmark_da
     light = np.stack([one if one.dtype == np.float32 else one.astype(np.float32) / 255 for one in good])
     found = steps.chosen(2 * torch.from_numpy(light)[:, None] - 1)
     assert [registry.name_of("steps", type(step)) for step in found] == chosen
+
+
+def natural(many: int, seed: int, side: int = 64) -> torch.Tensor:
+    """Noise whose amplitude falls as 1 / f, as in photographs, in three channels."""
+    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
+    fall = 1 / (down.square() + across.square()).sqrt().clamp(min=1 / side)
+    made = torch.fft.irfft2(torch.fft.rfft2(normal((many, 3, side, side), "natural", seed)) * fall)
+    return (0.3 * made / made.std((1, 2, 3), keepdim=True)).clamp(-1, 1)
+
+
+def enlarged(items: torch.Tensor, factor: int, mode: str) -> torch.Tensor:
+    small = torch.nn.functional.interpolate(items, scale_factor=1 / factor, mode="bilinear", antialias=True)
+    return torch.nn.functional.interpolate(small, size=items.shape[2:], mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_enlarged_pictures_have_the_resolution_that_they_were_enlarged_from(mode: str) -> None:
+    items = natural(32, 0)
+    assert resolution(items).min() > 48
+    for factor in (2, 4):
+        assert (resolution(enlarged(items, factor, mode)) / (64 / factor)).median() == pytest.approx(1, abs=0.4)
+    assert resolution(torch.zeros(2, 1, 16, 16)).tolist() == [0, 0]
+
+
+def test_pictures_are_reduced_to_what_nearly_all_of_them_show() -> None:
+    fine = natural(40, 1)
+    assert Equalise.learn(fine).side == 48
+    assert Equalise.learn(torch.cat([fine[:38], enlarged(fine[38:39], 4, "bicubic")])).side == 48, "one in forty does not decide"
+    assert Equalise.learn(torch.cat([fine[:20], enlarged(fine[20:], 2, "bicubic")])).side <= 32
+
+
+def test_what_only_tells_archives_apart_is_taken_away() -> None:
+    """Enlarged pictures and fine ones, with JPEG and without: a fine structure tells them apart before, and hardly afterwards."""
+    items, step = natural(80, 2), Equalise(16)
+
+    def apart(known: torch.Tensor, asked: torch.Tensor) -> float:
+        rough = [(part[..., 1:] - part[..., :-1]).square().mean((1, 2, 3)) / part.var((1, 2, 3)) for part in (known, asked)]
+        return float((rough[0][:, None] > rough[1]).float().mean())
+
+    fine, coarse = items[:40], enlarged(items[40:], 2, "bicubic")  # of 32 pixels, in truth
+    assert apart(fine, coarse) > 0.99 and 0.2 < apart(step(fine), step(coarse)) < 0.8
+    again = step(step(fine))
+    assert (again - step(fine)).abs().mean() < 0.25 * (step(fine) - fine).abs().mean(), "another JPEG step changes little"
+
+
+def test_colours_keep_their_places_and_small_pictures_their_size() -> None:
+    items = torch.tensor([0.8, -0.8, 0.0])[None, :, None, None].expand(2, 3, 16, 24).contiguous()
+    assert (Equalise(64)(items) - items).abs().max() < 0.05 and Equalise(8)(items).shape == items.shape
+    assert torch.equal(Equalise(64, quality=0)(items), items)
+    assert (Equalise(64)(items[:, :2]) - items[:, :2]).abs().max() < 0.05, "channels that are no colours are compressed one by one"
+
+
+def test_a_resolution_that_cannot_be_is_refused() -> None:
+    for wrong in ((1, 75), (16, 101)):
+        with pytest.raises(InvalidSetting, match="reduced to 2 pixels or more"):
+            Equalise(*wrong)
+    with pytest.raises(TooFewItems, match="1 known-good item or more"):
+        Equalise.learn(torch.zeros(0, 3, 8, 8))

@@ -16,7 +16,7 @@ from .calibration.combiners import combiner
 from .calibration.depth import Depth
 from .data import Item, Items
 from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NotCalibrated
-from .folder import read_folder, write_folder
+from .folder import found, read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen, spread
 from .hardware import stamp
 from .model import Model
@@ -338,7 +338,7 @@ class Detector:
 
     @staticmethod
     def load(folder: str | Path, precision: str = "auto") -> Detector:
-        """Read a detector's folder. A folder of a model alone gives a detector that still wants ``fit``.
+        """Read a detector's folder, or the bundled ``base``. A folder of a model alone gives a detector that still wants ``fit``.
 
         Args:
             precision: see ``diffident.load``.
@@ -348,6 +348,7 @@ class Detector:
             ForeignScores: the calibration belongs to another model or recipe.
             DifferentAnswers: on this machine, in this precision, the model or its statistics are not what they were.
         """
+        folder = found(folder)
         facts = read_folder(folder)
         bare, said = Detector._without_calibration(folder, facts, precision), facts.get("detector")
         if said is None or "combiner" not in said:
@@ -373,6 +374,7 @@ class Detector:
         Raises:
             NotAModel, DamagedModel, NewerFormat, DifferentAnswers: see ``diffident.load``.
         """
+        folder = found(folder)
         return Detector._without_calibration(folder, read_folder(folder), precision)
 
     @staticmethod

@@ -20,6 +20,21 @@ FORMAT = 1
 MANIFEST = "diffident.json"
 
 
+#: Models that come with the package, by the names that find them; the name without a number is that of the latest.
+BUNDLED = {"base": "base_1", "base-1": "base_1"}
+
+
+def found(folder: str | Path) -> Path:
+    """The folder of that path or, where there is nothing at that path, of the model of that name that comes with the package.
+
+    >>> found("base").name
+    'base_1'
+    """
+    place = Path(folder)
+    name = BUNDLED.get(str(folder))
+    return place if name is None or place.exists() else Path(__file__).parent / "weights" / name
+
+
 def writable(folder: str | Path) -> Path:
     """The path, if a folder could be written there as far as can be told before the work.
 
@@ -28,6 +43,8 @@ def writable(folder: str | Path) -> Path:
     """
     target = Path(folder)
     target = target.resolve() if target.is_symlink() else target
+    if str(folder) in BUNDLED:
+        raise OutputError(f"{folder!s} is the name of a model that comes with Diffident, and what is written here is another; name the folder otherwise (-o)")
     if target.exists() and not _ours(target):
         raise OutputError(f"{target} exists and is not a folder that Diffident has written; choose another name, or remove it first")
     if foreign := _foreign(target):

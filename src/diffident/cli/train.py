@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 @click.option("--rate", type=float, default=0.04, show_default=True, help="Of learning, at its highest.")
 @click.option("--every", type=float, default=30.0, show_default=True, help="Seconds between checkpoints: what an interruption may cost.")
 @click.option(
-    "--prepare", multiple=True, metavar="NAME", help="What is done to items first: photometry, registration, or auto; may be repeated. Default: the recipe's."
+    "--prepare",
+    multiple=True,
+    metavar="NAME",
+    help="Done to items first: equalise, photometry, registration, or auto; may be repeated. Default: the recipe's.",
 )
 @_show.KINDS
 @_show.PRECISION
