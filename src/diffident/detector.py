@@ -16,7 +16,7 @@ from .calibration.combiners import combiner
 from .calibration.depth import Depth
 from .data import Item, Items
 from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NotCalibrated
-from .folder import found, read_folder, write_folder
+from .folder import placed, read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen, spread
 from .hardware import stamp
 from .model import Model
@@ -348,7 +348,7 @@ class Detector:
             ForeignScores: the calibration belongs to another model or recipe.
             DifferentAnswers: on this machine, in this precision, the model or its statistics are not what they were.
         """
-        folder = found(folder)
+        folder = placed(folder)
         facts = read_folder(folder)
         bare, said = Detector._without_calibration(folder, facts, precision), facts.get("detector")
         if said is None or "combiner" not in said:
@@ -374,7 +374,7 @@ class Detector:
         Raises:
             NotAModel, DamagedModel, NewerFormat, DifferentAnswers: see ``diffident.load``.
         """
-        folder = found(folder)
+        folder = placed(folder)
         return Detector._without_calibration(folder, read_folder(folder), precision)
 
     @staticmethod

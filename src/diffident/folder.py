@@ -24,10 +24,10 @@ MANIFEST = "diffident.json"
 BUNDLED = {"base": "base_1", "base-1": "base_1"}
 
 
-def found(folder: str | Path) -> Path:
+def placed(folder: str | Path) -> Path:
     """The folder of that path or, where there is nothing at that path, of the model of that name that comes with the package.
 
-    >>> found("base").name
+    >>> placed("base").name
     'base_1'
     """
     place = Path(folder)

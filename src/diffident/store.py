@@ -12,7 +12,7 @@ import torch
 
 from . import registry, witness
 from .errors import DamagedModel
-from .folder import found, read_folder, write_folder
+from .folder import placed, read_folder, write_folder
 from .modalities import Modality
 from .model import Model
 from .spaces import space_from
@@ -48,7 +48,9 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
 
 
 def load(folder: str | Path, precision: str = "auto") -> Model:
-    """Read a model's folder, or one that comes with Diffident by its name, ``base``. Every file is checked before it is used; on other hardware its answers are checked too.
+    """Read a model's folder, or ``base``, which comes with Diffident.
+
+    Every file is checked before it is used; on other hardware its answers are checked too.
 
     Args:
         precision: of the arithmetic: ``auto`` takes the best of this machine and for features single precision, ``fp32`` and ``bf16`` are as they say.
@@ -59,7 +61,7 @@ def load(folder: str | Path, precision: str = "auto") -> Model:
         DamagedModel: a file is missing, cut short or altered.
         NewerFormat: a later version wrote it.
     """
-    place = found(folder)
+    place = placed(folder)
     return restore(place, read_folder(place), precision)
 
 
