@@ -10,7 +10,9 @@ import torch
 
 import diffident as dd
 from diffident.errors import InvalidSetting
+from diffident.lessons import exactly
 from diffident.positions import Positions
+from diffident.spaces.pixels import Pixels
 from diffident.testing.of_steps import arrows
 from diffident.variations import VARIATIONS, harmless, told_apart, varied
 
@@ -50,6 +52,24 @@ def test_half_a_turn_is_both_mirrors() -> None:
     assert all(torch.equal(varied(varied(items, name), name), items) for name in VARIATIONS)
     with pytest.raises(InvalidSetting, match="no variation called 'twice'; there are: auto, mirror"):
         varied(items, "twice")
+
+
+def test_what_chooses_variations_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 textures half are asked about in four ways, and half in their own; all are learned from in four ways: each picture once."""
+    asked: list[bytes] = []
+    encode = Pixels.encode
+
+    def counted(self: Pixels, items: torch.Tensor) -> torch.Tensor:
+        asked.extend(item.contiguous().numpy().tobytes() for item in items)
+        return encode(self, items)
+
+    monkeypatch.setattr(Pixels, "encode", counted)
+    items = textures(40)
+    how = dd.Training("positions", vary=("auto",))
+    found = exactly(items, Pixels(), how)
+    assert len(asked) == len(set(asked)) == 40 * 4
+    plain = torch.cat([items, *(varied(items, name) for name in VARIATIONS)])
+    assert torch.equal(found.tensors()["means"], Positions.fitted(plain).means)
 
 
 def test_a_model_that_learned_mirrored_items_knows_them() -> None:

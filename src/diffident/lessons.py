@@ -93,14 +93,50 @@ def _of_one_kind(known_good: Tensor, lives: Space, how: Training) -> StoredDenoi
     """The exact denoiser of the items, and of what they become where nothing tells that from themselves."""
     if len(known_good) < 2 and how.network in ("positions", "pca"):
         raise TooFewItems("cannot learn what is usual, and how far good items stray from it, from 1 readable item; give two or more, better a hundred")
-    learn, names = EXACT[how.network or ""], how.vary or ()
-
-    def of(items: Tensor) -> Tensor:
-        return _elements(items, lives, how)
-
+    learn, names, once = EXACT[how.network or ""], how.vary or (), _Once(partial(_elements, lives=lives, how=how))
     if AUTO in names:
-        names = harmless(known_good, lambda known: partial(_strange, learn(of(known), lives, how.seed), of), how.seed)
-    return learn(torch.cat([of(known_good), *(of(varied(known_good, name)) for name in names)]), lives, how.seed)
+        names = harmless(known_good, lambda known: partial(_strange, learn(once(known), lives, how.seed), once), how.seed)
+    return learn(once.last(known_good, names), lives, how.seed)
+
+
+class _Once:
+    """What items become in their space, each asked for once: those by which variations are chosen are learned from afterwards.
+
+    Args:
+        of: makes elements of items, each by itself.
+    """
+
+    def __init__(self, of: Callable[[Tensor], Tensor]) -> None:
+        self._of, self._held = of, dict[bytes, Tensor]()
+
+    def __call__(self, items: Tensor) -> Tensor:
+        """The elements of some items, which are held from now on."""
+        keys = _keys(items)
+        found = self._found(keys, items)
+        self._held |= zip(keys, found, strict=True)
+        return found
+
+    def last(self, items: Tensor, names: Sequence[str]) -> Tensor:
+        """The elements of all items, then of all of them changed in each way, a chunk at a time into one place; none is held any more."""
+        parts = (varied(part, name) if name else part for name in ("", *names) for part in items.split(CHUNK))
+        whole, at = None, 0
+        for part in parts:
+            found = self._found(_keys(part), part)
+            whole = found.new_empty(len(items) * (1 + len(names)), *found.shape[1:]) if whole is None else whole
+            whole[at : at + len(part)] = found
+            at += len(part)
+        self._held.clear()
+        return torch.empty(0) if whole is None else whole
+
+    def _found(self, keys: Sequence[bytes], items: Tensor) -> Tensor:
+        fresh = [i for i, key in enumerate(keys) if key not in self._held]
+        made = dict(zip(fresh, self._of(items[fresh]), strict=True)) if fresh else {}
+        return torch.stack([made[i] if i in made else self._held[key] for i, key in enumerate(keys)])
+
+
+def _keys(items: Tensor) -> list[bytes]:
+    """What tells items apart: their numbers."""
+    return [hashlib.sha256(item.contiguous().numpy().tobytes()).digest() for item in items]
 
 
 def _elements(items: Tensor, lives: Space, how: Training) -> Tensor:
