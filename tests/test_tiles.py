@@ -270,7 +270,7 @@ def test_what_cannot_be_is_refused_in_words(rng: np.random.Generator) -> None:
         Training(tile=100)
     with pytest.raises(InvalidSetting, match="no position is usual for anything"):
         dd.train(rng.uniform(size=(4, 64, 64)), "inspection", tile=64)
-    with pytest.raises(InvalidSetting, match="leave out size=32"):
+    with pytest.raises(InvalidSetting, match="leave out the size and what prepares them"):
         Training(tile=64, size=32)
     with pytest.raises(InvalidSetting, match="combines maps, and 'path_speed' has none"):
         dd.train(rng.uniform(size=(4, 64, 64)), "diffpath", tile=64)

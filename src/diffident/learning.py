@@ -213,7 +213,7 @@ def _learning(source: Any, asked: Recipe, how: Training, policy: Policy, name: s
     optimise.join()
     opened, left_out, kind = _opened(source, asked, how, progress)
     if len(opened) < 2:
-        raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 for Policy(flag=0.05), 198 for 0.01")
+        raise TooFewItems(f"cannot learn and calibrate with {len(opened)} readable item; give at least 38 to flag at p <= 0.05, 198 at 0.01")
     learned, held_out = _parted(opened, how, policy)
     known_good = [opened[i] for i in learned]
     kind, values = _fitted(kind, known_good)
@@ -312,7 +312,7 @@ def _parted(opened: Sequence[tuple[Item, Opened]], how: Training, policy: Policy
     for kind in dict.fromkeys(kinds):
         rows = [i for i, one in enumerate(kinds) if one == kind]
         if len(rows) < 2:
-            raise TooFewItems(f"cannot learn and calibrate with 1 readable item of the kind {kind!r}; give at least 38 for Policy(flag=0.05), 198 for 0.01")
+            raise TooFewItems(f"cannot learn and calibrate with 1 readable item of the kind {kind!r}; give at least 38 to flag at p <= 0.05, 198 at 0.01")
         own, others = split(rows, [opened[i][1].digest for i in rows], how.share, seed=how.seed)
         _require_enough(policy, len(rows), len(others), how.share, kind)  # before the work, not after it
         learned += [rows[i] for i in own]

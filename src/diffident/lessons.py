@@ -62,7 +62,9 @@ def _whole(asked: Recipe, how: Training) -> Space:
     if how.features in (None, OWN):
         return space_from(config)
     if how.space != "features":
-        raise InvalidSetting(f"features={how.features!r} are for models that live in 'features', and this one lives in {how.space!r}; leave one of them out")
+        raise InvalidSetting(
+            f"features {how.features!r} (--features) are for models that live in 'features', and this one lives in {how.space!r}; leave one of them out"
+        )
     kind, weights = _network(how.features)
     return space_from({**config, "network": kind, **({} if kind in BUNDLED else {"blocks": ()})}, weights)
 

@@ -105,7 +105,11 @@ class Model:
         """
         if kind not in self.kinds:
             asked = f"of the kind {kind!r}" if kind else "of no kind"
-            known = f"knows {', '.join(self.kinds)}; name one of them (--kind, or Items.of_kind)" if self.kinds else "tells no kinds apart; leave it out"
+            known = (
+                f"knows {', '.join(self.kinds)}; name one of them (--kind NAME; in Python Items.of_kind)"
+                if self.kinds
+                else "tells no kinds apart; leave it out"
+            )
             raise UnknownKind(f"the item is said to be {asked}, and the model {self.name!r} {known}")
 
     def known(self, kind: str) -> str:

@@ -24,7 +24,7 @@ def references(scores: Scores, model: Model) -> Scores:
     if strangers := [known.names[i] for i in rows if kinds and not known.kinds[i]]:
         raise UnknownKind(
             f"{len(strangers)} of {len(known)} items are of no kind that the model knows ({_first(strangers)}); put them into folders "
-            f"called {', '.join(kinds)}, or name the kind of all of them (--kind, or Items.of_kind)"
+            f"called {', '.join(kinds)}, or name the kind of all of them (--kind NAME; in Python Items.of_kind)"
         )
     if trained := [known.names[i] for i in rows if known.digests[i] in model.seen]:
         raise SeenInTraining(f"{len(trained)} of {len(known)} items trained the model ({_first(trained)}); calibrate on items that it has not seen")

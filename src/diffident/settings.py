@@ -129,9 +129,11 @@ class Training:
         """Refuse, before the work, what tiles cannot be learned with."""
         said = f"tiles of {tiles.side} pixels are judged at their own size"
         if self.size is not None or self.prepare:
-            raise InvalidSetting(f"{said} and as they are; leave out size={self.size} and prepare={self.prepare}, or the tile")
+            raise InvalidSetting(f"{said} and as they are; leave out the size and what prepares them (--size, --prepare), or the tile (--tile)")
         if self.network in PLACED:
-            raise InvalidSetting(f"{said} and show any part of an item, so no position is usual for anything; give network='texture' or 'patches'")
+            raise InvalidSetting(
+                f"{said} and show any part of an item, so no position is usual for anything; take the network 'texture' or 'patches' (--network)"
+            )
 
     @property
     def tiles(self) -> Tiles | None:
@@ -161,9 +163,11 @@ class Training:
         network = self.network or asked.network
         vary = (asked.vary if network in EXACT else ()) if self.vary is None else self.vary
         if self.features == OWN and asked.space not in ("", "features"):
-            raise InvalidSetting(f"features='own' are for recipes that live in 'features', and {asked.name!r} lives in {asked.space!r}; leave one of them out")
+            raise InvalidSetting(
+                f"features 'own' (--features) are for recipes that live in 'features', and {asked.name!r} lives in {asked.space!r}; leave one of them out"
+            )
         if self.vary and network not in EXACT:
-            raise InvalidSetting(f"vary={self.vary} is for what is known at once ({', '.join(EXACT)}), and {network!r} is trained; leave it out")
+            raise InvalidSetting(f"variations (--vary) are for what is known at once ({', '.join(EXACT)}), and {network!r} is trained; leave it out")
         return replace(self, network=network, space=asked.space or self.space, prepare=prepare, vary=vary)
 
     @property

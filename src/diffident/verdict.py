@@ -56,9 +56,9 @@ class Policy:
     def __post_init__(self) -> None:
         for name, level in (("flag", self.flag), ("abstain", self.abstain)):
             if level is not None and not SMALLEST <= level < 1.0:
-                raise InvalidSetting(f"Policy({name}=...) lies between {SMALLEST:g} and 1; got {level:g}")
+                raise InvalidSetting(f"the {name} level (--{name}) lies between {SMALLEST:g} and 1; got {level:g}")
         if self.flag is not None and self.abstain is not None and self.abstain <= self.flag:
-            raise InvalidSetting(f"Policy(abstain=...) must lie above flag; got abstain {self.abstain:g} and flag {self.flag:g}")
+            raise InvalidSetting(f"the abstain level (--abstain) must lie above flag; got abstain {self.abstain:g} and flag {self.flag:g}")
 
     def changed(self, flag: float | None = None, abstain: float | None = None) -> Policy:
         """This policy with the levels that are given in place of its own.
@@ -78,7 +78,7 @@ class Policy:
         flag = self.flag if self.flag is not None else next((level for level in LEVELS if n >= needed(level)), LEVELS[-1])
         if n < needed(flag):
             items = ("1 reference item" if n == 1 else f"{n} reference items") + (f" of the kind {kind!r}" if kind else "")
-            raise TooFewReferences(f"cannot flag at p <= {flag:g} with {items}; give at least {needed(flag)}, or relax Policy(flag=...)")
+            raise TooFewReferences(f"cannot flag at p <= {flag:g} with {items}; give at least {needed(flag)}, or a higher flag level (--flag)")
         return replace(self, flag=flag)
 
     def resolve_each(self, counts: Mapping[str, int]) -> Policy:

@@ -72,7 +72,9 @@ class Activations(Seen):
             InvalidSetting: there is none.
         """
         if not self.weights:
-            raise InvalidSetting("activations are those of a learned denoiser, and none is given; train with features='own', or take Activations.of(denoiser)")
+            raise InvalidSetting(
+                "activations are those of a learned denoiser, and none is given; train with features 'own' (--features own), or take Activations.of(denoiser)"
+            )
         return Learned.made_of(self.network, self.weights).at(self.precision)  # type: ignore[return-value]
 
     @property

@@ -1,0 +1,57 @@
+"""What the command line says is true of it: refusals name its flags, and what happened beside the work is told on standard error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffident.cli import main
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code
+
+
+def saved(place: Path, n: int, seed: int) -> Path:
+    place.mkdir(parents=True)
+    for i, one in enumerate(np.random.default_rng(seed).integers(0, 256, (n, 8, 8), dtype=np.uint8)):
+        Image.fromarray(one).save(place / f"{i}.png")
+    return place
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return saved(tmp_path / "good", 40, 0)
+
+
+#: flags of ``train``, and what the refusal has to name
+REFUSED = {
+    "level": (("--flag", 1.5), "--flag"),
+    "grey zone": (("--flag", 0.1, "--abstain", 0.05), "--abstain"),
+    "out of reach": (("--flag", 0.001), "--flag"),
+    "tile and size": (("--tile", 64, "--size", 32), "--size"),
+    "tile and places": (("--tile", 64, "--network", "positions"), "--network"),
+    "own features elsewhere": (("--features", "own", "--recipe", "wavelet-semantic"), "--features"),
+    "features elsewhere": (("--features", "mobilenet_v2", "--recipe", "wavelet-semantic"), "--features"),
+    "varied for a network": (("--vary", "mirror", "--network", "unet"), "--vary"),
+    "activations of nothing": (("--space", "activations", "--network", "none"), "--features own"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_names_the_flag_and_not_the_keyword(case: str, good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags, named = REFUSED[case]
+    assert run("train", good, "-o", tmp_path / "m", *flags) == 1
+    said = capsys.readouterr().err
+    assert named in said and not re.search(r"\b(Policy|Training|Items)\(|\b(network|features|vary|prepare|size|tile|flag|abstain|kind)=", said), said
+
+
+def test_too_few_items_are_told_in_levels_not_in_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", saved(tmp_path / "one", 1, 0), "-o", tmp_path / "m", "--network", "none") == 1
+    assert "give at least 38 to flag at p <= 0.05" in capsys.readouterr().err
