@@ -55,3 +55,29 @@ def test_a_refusal_names_the_flag_and_not_the_keyword(case: str, good: Path, tmp
 def test_too_few_items_are_told_in_levels_not_in_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", saved(tmp_path / "one", 1, 0), "-o", tmp_path / "m", "--network", "none") == 1
     assert "give at least 38 to flag at p <= 0.05" in capsys.readouterr().err
+
+
+def test_a_finished_model_that_is_replaced_is_named(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", good, "--network", "none", "-o", tmp_path / "m") == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert run("train", good, "--network", "none", "-o", tmp_path / "m", "--flag", 0.001) == 1
+    assert "replaced" not in capsys.readouterr().err
+    assert run("train", good, "--network", "none", "-o", tmp_path / "m", "--json") == 0
+    told = capsys.readouterr()
+    assert re.search(r"^replaced: the model in .*m, made on \d{4}-\d\d-\d\d and calibrated on 20 items$", told.err, re.MULTILINE)
+    assert told.out.startswith("{")
+
+
+def test_folders_that_could_be_kinds_are_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "lots"
+    for seed, kind in enumerate(("bolt", "nut")):
+        saved(place / kind, 40, seed)
+    train = ("train", place, "--network", "none", "-o", tmp_path / "m")
+    assert run(*train) == 0
+    hint = "holds 2 folders (bolt, nut); if they are kinds of things, --kinds folder calibrates each by itself"
+    assert capsys.readouterr().err.count(hint) == 1
+    assert run(*train, "--kinds", "folder") == 0
+    assert "hint" not in capsys.readouterr().err
+    Image.new("L", (8, 8), 7).save(place / "loose.png")
+    assert run(*train) == 0
+    assert "hint" not in capsys.readouterr().err

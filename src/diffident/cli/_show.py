@@ -76,6 +76,24 @@ def left_out(items: Sequence[tuple[str, str]], most: int = 5) -> None:
         click.echo(f"left out: {len(items) - most} more", err=True)
 
 
+def folders(source: str, least: int = 38) -> list[str]:
+    """A hint where all known-good items lie in several folders that could each be calibrated by itself, and kinds were not told apart.
+
+    Args:
+        source: a folder of items.
+        least: items in each folder, half of which calibrate at p <= 0.05.
+    """
+    from collections import Counter
+
+    from ..data import Items
+
+    found = Counter(item.kind for item in Items.open(source))
+    if len(found) < 2 or "" in found or min(found.values()) < least:
+        return []
+    names = ", ".join([*list(found)[:3], *(["…"] if len(found) > 3 else [])])
+    return [f"hint: {source} holds {len(found)} folders ({names}); if they are kinds of things, --kinds folder calibrates each by itself"]
+
+
 def size(text: str | None) -> int | tuple[int, int] | None:
     """``64`` or ``48x64`` (height x width) as numbers."""
     if text is None:

@@ -9,13 +9,16 @@ import click
 from . import _show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from ..detector import Detector
     from ..learning import Outcome
 
 
 @click.command("train", short_help="Learn from known-good items and calibrate on those held out.")
 @click.argument("items", type=click.Path())
-@click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write; an earlier model there is replaced.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="The folder to write; an earlier model there is replaced, once the new one is whole.")
 @click.option("--recipe", default=None, help="How items are asked about; see 'diffident list recipes'. Default: inspection; with --network reconstruction.")
 @click.option("--network", default=None, help="What is learned: unet, mlp; or at once positions, patches, pca, none. Default: what the recipe wants.")
 @click.option("--space", default="pixels", show_default=True, help="Where the diffusion lives, unless the recipe says it; see 'diffident list spaces'.")
@@ -95,19 +98,38 @@ def command(
     how = Training(network, wanted, sized, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision)
     how = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or "", tile=tile)
     policy, target = Policy(flag, abstain), writable(out)
+    earlier = _earlier(target)
     with _show.Interruption() as stop:
         learned = learn(items, suited(recipe, network, tile), how, policy, target.name, _show.stoppable(stop), target)
     write(learned, target)
-    _tell(learned, out, as_json)
+    _tell(learned, out, as_json, [*earlier, *([] if kinds else _show.folders(items))])
 
 
-def _tell(learned: Outcome, out: str, as_json: bool) -> None:
-    """What was learned and what is promised, for people or machines; of several processes the first one tells."""
+def _earlier(target: Path) -> list[str]:
+    """What is said of a finished model that is replaced, from its manifest; nothing where there is none."""
+    import json
+
+    from ..folder import MANIFEST
+
+    if not (target / MANIFEST).is_file():
+        return []
+    try:
+        facts = json.loads((target / MANIFEST).read_text("utf-8"))
+        made, count = facts["model"]["notes"].get("made", "an unknown date"), facts.get("detector", {}).get("references", 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [f"replaced: a model in {target} whose manifest could not be read"]
+    return [f"replaced: the model in {target}, made on {made} and calibrated on {count} items"]
+
+
+def _tell(learned: Outcome, out: str, as_json: bool, beside: Sequence[str]) -> None:
+    """What was learned and what is promised, for people or machines, and lines for standard error; of several processes the first one tells."""
     from ..optimise import leads
 
     if not leads():
         return
     _show.left_out(learned.left_out)
+    for line in beside:
+        click.echo(line, err=True)
     detector, loss = learned.detector, learned.held_out_loss
     facts = {"trained": len(detector.model.seen), "held_out_loss": loss, **_show.calibrated(detector, out, len(learned.left_out))}
     lines = [
