@@ -81,3 +81,12 @@ def test_folders_that_could_be_kinds_are_pointed_out(tmp_path: Path, capsys: pyt
     Image.new("L", (8, 8), 7).save(place / "loose.png")
     assert run(*train) == 0
     assert "hint" not in capsys.readouterr().err
+
+
+def test_whose_p_it_is_is_said(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", good, "--network", "none", "-o", tmp_path / "m") == 0
+    item = saved(tmp_path / "new", 1, 9) / "0.png"
+    assert run("score", tmp_path / "m", item) == 0 and run("explain", tmp_path / "m", item) == 0
+    told = capsys.readouterr().out
+    assert "the strangest (p is of all statistics together, beside it each by itself):" in told
+    assert "each statistic by itself (p above is of all of them together):" in told

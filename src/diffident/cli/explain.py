@@ -72,7 +72,14 @@ def lines(found: Explanation, out: str | None) -> list[str]:
     own = {} if found.verdict is None else found.verdict.evidence
     told = [f"  {column:<{width}}  {x:<10.4g}" + (f"  p = {own[column]:.3g}" if column in own else "") for column, x in found.raw.items()]
     near = [f"nearest known-good: {found.nearest}"] if found.nearest else []
-    return [*str(found).split("\n"), "", "each statistic by itself:", *(line.rstrip() for line in told), *near, *([f"picture written to {out}"] if out else [])]
+    return [
+        *str(found).split("\n"),
+        "",
+        "each statistic by itself (p above is of all of them together):",
+        *(line.rstrip() for line in told),
+        *near,
+        *([f"picture written to {out}"] if out else []),
+    ]
 
 
 def _plain(value: float) -> float | None:

@@ -251,7 +251,11 @@ def _tell(verdicts: Verdicts, written: Mapping[str, str | None], strangest: int,
     }
     lines = [f"{len(verdicts)} {'item' if len(verdicts) == 1 else 'items'}: {told}", verdicts.promise]
     lines[1:1] = _declined(verdicts)
-    lines += ["", "the strangest:", *(f"  {v.name}  {v}\n      {v.because}" for v in first)] if first else []
+    lines += (
+        ["", "the strangest (p is of all statistics together, beside it each by itself):", *(f"  {v.name}  {v}\n      {v.because}" for v in first)]
+        if first
+        else []
+    )
     lines += ["", *places] if (places := [f"{what} written to {where}" for what, where in written.items() if where]) else []
     _show.summary(facts, as_json, lines)
 
