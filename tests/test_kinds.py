@@ -392,7 +392,7 @@ def test_a_folder_of_folders_in_decisions_by_kind_out(folder: Path, incoming: Pa
     assert all(row["kind"] == row["path"].split("/")[0] for row in found if row["path"] not in odd)
     told = capsys.readouterr().out
     assert "of each of 2 kinds at most 5 %" in told and "abstained: 2 of no known kind" in told
-    assert "of 2 kinds: bolt, nut" in (tmp_path / "r.html").read_text() and (tmp_path / "maps" / "nut" / "0.png.png").exists()
+    assert "of 2 kinds: bolt, nut" in (tmp_path / "r.html").read_text() and (tmp_path / "maps" / "nut" / "0.png").exists()
     assert run("score", folder, incoming / "nut", "--kind", "nut", "-o", tmp_path / "n.csv") == 0
     assert [row["p_value"] for row in rows(tmp_path / "n.csv")] == [row["p_value"] for row in found if row["kind"] == "nut"]
 

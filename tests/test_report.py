@@ -193,8 +193,8 @@ def test_ctrl_c_still_leaves_a_report_of_what_was_judged(shop: Path, tmp_path: P
 def test_maps_keep_the_folders_of_their_items(shop: Path, tmp_path: Path) -> None:
     assert run("score", shop / "m", shop / "new", "--maps", tmp_path / "maps") == 0
     found = sorted(path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.png"))
-    assert len(found) == 33 and "lot 7/part3.png.png" in found and "_script_alert(1)_/script_.png.png" in found and "cut.png.png" not in found
-    marked = np.asarray(Image.open(tmp_path / "maps" / "marked & _b_bold_" / "b_.png.png")).astype(int)
+    assert len(found) == 33 and "lot 7/part3.png" in found and "_script_alert(1)_/script_.png" in found and "cut.png" not in found
+    marked = np.asarray(Image.open(tmp_path / "maps" / "marked & _b_bold_" / "b_.png")).astype(int)
     coloured = np.ptp(marked, axis=2) > 20
     assert marked.shape == (8, 8, 3) and coloured[1:3, 5:7].all() and coloured.sum() <= 12
 
@@ -216,7 +216,7 @@ def test_links_are_not_followed_out_of_the_folder(shop: Path, tmp_path: Path, ca
     shutil.rmtree(tmp_path / "maps")
     (tmp_path / "maps").mkdir()
     (tmp_path / "dear.png").write_text("dear")
-    (tmp_path / "maps" / "blank.png.png").symlink_to(tmp_path / "dear.png")
+    (tmp_path / "maps" / "blank.png").symlink_to(tmp_path / "dear.png")
     assert run("score", shop / "m", shop / "new", "--maps", tmp_path / "maps") == 0
     assert (tmp_path / "dear.png").read_text() == "dear"
 
@@ -227,7 +227,27 @@ def test_items_of_one_name_do_not_write_over_each_other(shop: Path, tmp_path: Pa
     for item, verdict in detector.judge([shop / "new" / "blank.png"] * 2, maps=True):
         folder.add(dd.data.Item("a:b", item.payload), verdict)
         folder.add(dd.data.Item("a?b", item.payload), verdict)
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a_b (2).png", "a_b (3).png", "a_b (4).png", "a_b.png"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a_b.map (2).png", "a_b.map (3).png", "a_b.map.png", "a_b.png"]
+
+
+def test_a_map_is_called_as_its_picture_and_another_only_where_two_would_collide(shop: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    picture = Image.open(shop / "new" / "blank.png")
+    for i, name in enumerate(("a.bmp", "a.png", "b.bmp", "c.left")):
+        picture.point(lambda value, i=i: max(value - i, 0)).save(pictures / name, "PNG")
+    assert run("score", shop / "m", pictures, "--maps", tmp_path / "maps") == 0
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["a.map.png", "a.png", "b.png", "c.left.png"]
+    assert run("score", shop / "m", pictures, "--maps", tmp_path / "maps") == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 4
+
+
+def test_no_picture_is_written_over_by_its_map(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    item = tmp_path / "a.png"
+    shutil.copy(shop / "new" / "blank.png", item)
+    assert run("score", shop / "m", item, "--maps", tmp_path, "-o", tmp_path / "s.csv") == 1
+    assert "a file that is no map of Diffident has that name" in capsys.readouterr().err
+    assert item.read_bytes() == (shop / "new" / "blank.png").read_bytes() and not (tmp_path / "s.csv").exists()
 
 
 REFUSED = {

@@ -301,7 +301,7 @@ def test_the_verbs_take_tiles(tmp_path: Path, rng: np.random.Generator) -> None:
     arguments = ["train", str(tmp_path / "good"), "-o", model, "--recipe", "texture", "--network", "texture", "--tile", "64", "--share", "0.5", "--flag", "0.2"]
     run(*arguments)
     run("score", model, str(tmp_path / "new"), "--maps", str(tmp_path / "maps"), "--report", str(tmp_path / "page.html"))
-    with Picture.open(tmp_path / "maps" / "0.png.png") as shown:
+    with Picture.open(tmp_path / "maps" / "0.png") as shown:
         assert shown.size == (150, 200)
     run("explain", model, str(tmp_path / "new" / "0.png"), "-o", str(tmp_path / "e.png"))
     run("fit", model, str(tmp_path / "good"), "-o", str(tmp_path / "again"), "--flag", "0.5", expected=1)  # half of them trained it

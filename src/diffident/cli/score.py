@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("--fdr", type=float, default=None, help="Decide about the whole batch: of the items flagged, at most this share is good on average.")
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
 @click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
-@click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange.")
+@click.option("--maps", default=None, type=click.Path(), help="A folder for a picture of each item, coloured where it is strange, of the name of the item.")
 @click.option("--regions", default=None, type=click.Path(), help="A .csv, .json or .jsonl file for the marked regions: boxes in pixels of each picture.")
 @click.option("--keep-scores", default=None, type=click.Path(), help="A .safetensors file for the raw scores: give it as ITEMS to decide again, at once.")
 @_show.KIND
@@ -85,7 +85,7 @@ def command(
     opened = detector.opened(items, kind)
     if fdr is not None:
         require_served(len(opened), fdr, min(detector.calibrated.kinds.values()))  # before an earlier result is written over
-    looking = _looking(detector, items, strangest, report, maps, regions, keep_scores)
+    looking = _looking(detector, items, strangest, report, maps, regions, keep_scores, [item.name for item in opened])
     writer = RowWriter(out, header(tuple(detector.scorer.columns), detector.model.kinds)) if out else nullcontext()
     with writer as rows, looking.regions or nullcontext():
         if fdr is None:
@@ -148,7 +148,9 @@ class Looking:
             write(self.page, page(findings(self.detector, verdicts, self.album, asked, level, source, note)).encode())
 
 
-def _looking(detector: Detector, items: str, strangest: int, report: str | None, maps: str | None, regions: str | None, scores: str | None) -> Looking:
+def _looking(
+    detector: Detector, items: str, strangest: int, report: str | None, maps: str | None, regions: str | None, scores: str | None, names: Sequence[str]
+) -> Looking:
     """Refuses, before the work, what could not be written after it."""
     from ..errors import InvalidSetting
     from ..regions import COLUMNS
@@ -163,7 +165,7 @@ def _looking(detector: Detector, items: str, strangest: int, report: str | None,
     if regions:
         detector.calibrated.require_places()
     marked = RowWriter(regions, COLUMNS) if regions else None
-    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items) if maps else None, marked, place)
+    return Looking(detector, page, Album(detector, strangest) if page else None, MapFolder(maps, detector, items, names) if maps else None, marked, place)
 
 
 def _kept(items: str, flags: Mapping[str, str | None]) -> Scores | None:

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ..modalities import Modality
 from ..regions import Where
@@ -102,10 +103,12 @@ def data_uri(picture: Picture) -> str:
     return "data:image/png;base64," + base64.b64encode(png(picture)).decode("ascii")
 
 
-def png(picture: Picture) -> bytes:
-    """A picture as the bytes of a PNG file, the same for the same picture."""
-    kept = io.BytesIO()
-    picture.save(kept, "PNG", optimize=True)
+def png(picture: Picture, says: str = "") -> bytes:
+    """A picture as the bytes of a PNG file, the same for the same picture; what it ``says`` stands near its beginning."""
+    kept, info = io.BytesIO(), PngInfo()
+    if says:
+        info.add_text("Description", says)
+    picture.save(kept, "PNG", optimize=True, pnginfo=info)
     return kept.getvalue()
 
 
