@@ -17,7 +17,7 @@ import diffident as dd
 from diffident import noise
 from diffident.calibration import Calibration, Highest
 from diffident.cli import main
-from diffident.data import Item
+from diffident.data import Item, Items
 from diffident.errors import InvalidSetting, UnreadableItem, WrongShape
 from diffident.learning import Training
 from diffident.modalities.image import Image
@@ -25,6 +25,7 @@ from diffident.model import Model
 from diffident.recipes import Reading, Recipe, recipe
 from diffident.report.explanation import explain
 from diffident.scorer import Scorer
+from diffident.spaces.activations import Activations
 from diffident.spaces.features import Features
 from diffident.spaces.pixels import Pixels
 from diffident.texture import Texture
@@ -219,6 +220,37 @@ def test_a_network_learns_from_tiles_and_its_recipe_takes_the_highest_place(rng:
     fitted = dd.Detector(model, "reconstruction", dd.Policy(0.05)).fit([cloth(rng, 80, 80) for _ in range(19)])
     assert recipe(fitted.recipe).combine == "highest"
     assert fitted.scorer([cloth(rng, 100, 90)]).readable.all()
+
+
+def rough(rng: np.random.Generator, side: int) -> np.ndarray:
+    return np.clip(rng.normal(128, 40, (side, side)), 0, 255).astype(np.uint8)
+
+
+def test_surfaces_of_several_kinds_are_judged_in_tiles_each_beside_its_own(tmp_path: Path, rng: np.random.Generator) -> None:
+    def surfaces(n: int) -> list[Item]:
+        return [Item(f"{kind}/{i}", cloth(rng, 96, 96) if kind == "cloth" else rough(rng, 96), kind) for i in range(n) for kind in ("cloth", "felt")]
+
+    dd.train(Items(tuple(surfaces(40))), tile=64, kinds="folder", out=tmp_path / "m")
+    detector = dd.Detector.load(tmp_path / "m")
+    assert detector.model.kinds == ("cloth", "felt") and detector.model.tiles == Tiles(64) and set(detector.calibrated.kinds.values()) == {20}
+    fresh = surfaces(8)
+    good = [verdict.decision for _, verdict in detector.judge(Items(tuple(fresh)))]
+    swapped = [Item(one.name, one.payload, "felt" if one.kind == "cloth" else "cloth") for one in fresh]
+    wrong = [verdict for _, verdict in detector.judge(Items(tuple(swapped)), maps=True)]
+    assert good.count("flag") <= 4 and all(v.decision == "flag" for v in wrong if v.kind == "cloth")
+    assert all(v.map.shape == (12, 12) and v.references == 20 for v in wrong), "a place for every 8 pixels"
+
+
+def test_tiles_are_seen_with_features_of_the_models_own_network(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = dd.train([cloth(rng, 96, 96) for _ in range(8)], features="own", tile=64, images_seen=64, batch=32, width=32)
+    assert isinstance(model.space, Activations) and model.space.grid == 64 // 8 and model.tiles == Tiles(64)
+    spoilt = cloth(rng, 128, 96)
+    spoilt[70:90, 30:50] = 255
+    detector = dd.Detector(model, "texture", dd.Policy(0.05)).fit([cloth(rng, 128, 96) for _ in range(24)])
+    detector.save(tmp_path / "m")
+    ((_, verdict),) = dd.Detector.load(tmp_path / "m").judge([spoilt], maps=True)
+    y, x = np.unravel_index(verdict.map.argmax(), verdict.map.shape)
+    assert verdict.decision == "flag" and 70 <= 8 * y + 4 < 90 and 30 <= 8 * x + 4 < 50
 
 
 def test_memory_is_bounded_by_one_picture_and_a_chunk() -> None:
