@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import torch
 
 import diffident as dd
 from diffident.denoiser import Denoiser, Empirical, GaussianMixture
-from diffident.errors import InvalidSetting, Unconditional, WrongShape
+from diffident.errors import DifferentAnswers, InvalidSetting, Unconditional, WrongShape
+from diffident.spaces.pixels import Pixels
+from diffident.steps.photometry import Photometry
 
 
 def brute_force(bank: torch.Tensor, x: torch.Tensor, alpha: float, sigma: float) -> torch.Tensor:
@@ -123,3 +127,18 @@ def test_the_control_of_a_model_has_seen_nothing() -> None:
     control = model.untrained()
     assert model.seen and not control.seen and control.fingerprint not in (model.fingerprint, model.untrained(1).fingerprint)
     assert (control.modality, control.space, control.chunk) == (model.modality, model.space, model.chunk)
+
+
+def test_another_version_of_a_space_or_a_step_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of the first versions keep their fingerprints; where numbers have changed since, the folder is refused in words."""
+    model = dd.train(np.random.default_rng(0).uniform(size=(12, 8, 8)), network="none", prepare=("photometry",))
+    dd.save(model, tmp_path / "m")
+    assert "versions" not in model.config() and dd.load(tmp_path / "m").fingerprint == model.fingerprint
+    for part, kind in (("space", Pixels), ("steps.0", Photometry)):
+        monkeypatch.setattr(kind, "version", 2)
+        assert replace(model).fingerprint != model.fingerprint and replace(model).versions == {part: 2}
+        with pytest.raises(DifferentAnswers, match=f"made with another version of its {part}, .* train it again"):
+            dd.load(tmp_path / "m")
+        dd.save(replace(model), tmp_path / "later")
+        assert dd.load(tmp_path / "later").versions == {part: 2}
+        monkeypatch.undo()

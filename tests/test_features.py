@@ -172,3 +172,13 @@ def test_activations_of_a_picture_are_its_own(learned: dd.Model) -> None:
     together, order = learned.space.encode(asked), torch.randperm(19, generator=torch.Generator().manual_seed(0))
     assert torch.equal(learned.space.encode(asked[order]), together[order]) and torch.equal(learned.space.encode(asked[7:8]), together[7:8])
     assert not torch.equal(learned.space.untrained(1).encode(asked[:1]), together[:1])
+
+
+def test_the_control_of_a_model_with_features_of_its_own_has_learned_none(learned: dd.Model) -> None:
+    control, again, asked = learned.untrained(1), learned.untrained(1), pictures(16, seed=5)
+    assert control.fingerprint == again.fingerprint != learned.untrained(2).fingerprint and not control.seen
+    kept = learned.space.tensors()
+    assert all(not torch.equal(tensor, kept[name]) for name, tensor in control.space.tensors().items() if "weight" in name and tensor.numel() > 1)
+    assert 0.3 < control.encode(asked).std() < 3, "scales are those of the random network"
+    elsewhere = replace(learned, space=SMALL.learned(pictures(8)))
+    assert elsewhere.untrained(1).space == elsewhere.space

@@ -25,7 +25,7 @@ DiffidentError
 │  ├─ NotAModel         a folder that holds no model
 │  ├─ DamagedModel      a file is missing, cut or altered
 │  ├─ NewerFormat       written by a later version of Diffident
-│  └─ DifferentAnswers  this machine does not answer as the one that made it
+│  └─ DifferentAnswers  this machine or version does not answer as the one that made it
 ├─ TrainingError
 │  ├─ ForeignCheckpoint a checkpoint of another run, or none that can be read
 │  └─ Diverged          the loss is no longer a number

@@ -20,6 +20,7 @@ from .denoiser import Denoiser, StoredDenoiser
 from .errors import InvalidSetting, UnknownKind
 from .kinds import Kinds
 from .modalities import Modality
+from .noise import normal
 from .spaces import Space
 from .spaces.pixels import Pixels
 from .steps import Step
@@ -27,6 +28,9 @@ from .tiles import Tiles
 
 #: items that the denoiser is asked about at once; always this many, so that a score does not depend on its company
 CHUNK = 32
+
+#: Pictures of noise by which the scales of a space that has learned nothing are set.
+MEASURED = 16
 
 #: A large item is looked at with at most so many pixels a side.
 LOOKED_AT = 1024
@@ -74,7 +78,13 @@ class Model:
         kind = registry.name_of("denoisers", type(self.stored))
         plain = {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
         more = {"steps": [step.config() for step in self.steps]} if self.steps else {}
-        return plain | more | ({"tiles": self.tiles.config()} if self.tiles else {})
+        return plain | more | ({"tiles": self.tiles.config()} if self.tiles else {}) | ({"versions": self.versions} if self.versions else {})
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Of its space and its steps, those that are not the first: part of the fingerprint, so that scores of two versions are not compared."""
+        found = {"space": self.space.version} | {f"steps.{i}": step.version for i, step in enumerate(self.steps)}
+        return {part: version for part, version in found.items() if version != 1}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every number of its parts, by part and name."""
@@ -174,12 +184,16 @@ class Model:
     def untrained(self, seed: int = 0) -> Model:
         """The control: this model with a denoiser of the same kind and size that has learned nothing, see :meth:`StoredDenoiser.untrained`.
 
-        It has seen no item, so whatever is known to be good may calibrate it.
+        A space whose network learned from the items has random weights too, and takes its scales from noise; a network that was trained
+        elsewhere stays. It has seen no item, so whatever is known to be good may calibrate it.
 
         Raises:
             InvalidSetting: the denoiser cannot be kept.
         """
-        return replace(self, denoiser=self.stored.untrained(seed), seen=frozenset(), name=f"{self.name}, untrained", notes={})
+        space = self.space
+        if space.own:
+            space = space.untrained(seed).learned(normal((MEASURED, *self.shape), "untrained items", seed).clamp(-1, 1))
+        return replace(self, denoiser=self.stored.untrained(seed), space=space, seen=frozenset(), name=f"{self.name}, untrained", notes={})
 
     @property
     def precision(self) -> str:

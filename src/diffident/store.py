@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from . import registry, witness
-from .errors import DamagedModel
+from .errors import DamagedModel, DifferentAnswers
 from .folder import placed, read_folder, write_folder
 from .modalities import Modality
 from .model import Model
@@ -70,11 +70,15 @@ def restore(place: Path, facts: Mapping[str, Any], precision: str = "auto") -> M
 
     Raises:
         DamagedModel: the folder is whole but does not describe a model, or describes another one.
+        DifferentAnswers: its space or a step is of another version now.
     """
     try:
         model = _described(place, facts["model"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # whole, by its sums: so it was written incompletely
         raise DamagedModel(f"{place} describes its model incompletely ({type(error).__name__}: {error}); make it again") from error
+    if (said := facts["model"].get("versions", {})) != model.versions:
+        changed = ", ".join(sorted(part for part in {*said, *model.versions} if said.get(part, 1) != model.versions.get(part, 1)))
+        raise DifferentAnswers(f"{place} was made with another version of its {changed}, which gives other numbers now; train it again")
     if model.fingerprint != facts["model"]["fingerprint"]:
         raise DamagedModel(f"{place} does not hold the model that its manifest names, but {model.fingerprint[:12]}; make it again")
     here = replace(model, denoiser=model.stored.at(precision), space=model.space.at(precision))

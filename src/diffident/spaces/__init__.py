@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,12 @@ class Space(ABC):
 
     Subclasses are frozen dataclasses without hidden state; what happens to one item may not depend on the others.
     """
+
+    #: raised when the same settings give other elements, so that old calibrations are not compared with new scores
+    version: ClassVar[int] = 1
+
+    #: whether its network learned from the items themselves
+    own: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, items: Float[Tensor, "n c *size"]) -> Float[Tensor, "n *shape"]:

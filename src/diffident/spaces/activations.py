@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,8 @@ class Activations(Seen):
 
     Source: the activations of CFS (2605.11014); Baranchuk et al. 2022 (2112.03126) for features of diffusion networks.
     """
+
+    own: ClassVar[bool] = True
 
     network: Mapping[str, Any] = field(default_factory=dict)
     streams: tuple[str, ...] = ()

@@ -33,6 +33,9 @@ class Step(ABC):
     that item and on what was learned, never on the others that come with it.
     """
 
+    #: raised when the same settings prepare items otherwise, so that old calibrations are not compared with new scores
+    version: ClassVar[int] = 1
+
     #: whether a place of a prepared item may be another place of the item as it came
     moves: ClassVar[bool] = False
 
