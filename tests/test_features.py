@@ -164,7 +164,7 @@ def test_features_of_the_models_own_network_need_no_other(learned: dd.Model, tmp
     again = dd.load(tmp_path / "own")
     assert again.fingerprint == learned.fingerprint and again.space == learned.space
     detector = dd.Detector(again, dd.Recipe(**{**vars(recipe("inspection")), "space": "activations"})).fit(asked[:24])
-    assert detector(asked[24]).p == 1 / 25
+    assert detector(asked[24]).p <= 2 / 25
 
 
 def test_activations_of_a_picture_are_its_own(learned: dd.Model) -> None:
