@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
+import shutil
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 import torch
 
 from diffident import registry, statistics
+from diffident.adapters import diffusers
 from diffident.data import Item
 from diffident.denoiser import Denoiser, Empirical, GaussianMixture
 from diffident.errors import ContractBroken, InvalidSetting, UnknownName
@@ -16,7 +21,7 @@ from diffident.kinds import Kinds
 from diffident.modalities import Modality
 from diffident.modalities.image import Image
 from diffident.modalities.row import Row
-from diffident.networks import network
+from diffident.networks import network, of_diffusers
 from diffident.patches import Patches
 from diffident.positions import Positions
 from diffident.precondition import Learned, measured
@@ -36,7 +41,7 @@ def parts() -> dict[str, object]:
     """One of everything that is registered; a statistic is itself, the others are made with their defaults."""
     found: dict[str, object] = {f"statistics/{name}": statistics.find(name) for name in registry.names("statistics")}
     for kind in ("walks", "probes", "spaces"):
-        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind) if name != "activations"}
+        found |= {f"{kind}/{name}": registry.find(kind, name)() for name in registry.names(kind) if name not in ("activations", "latents")}
     found |= {"spaces/activations": Activations.of(_learned("unet"))}  # it has to be told of which network
     found |= {f"steps/{name}": registry.find("steps", name).learn(arrows(16, PICTURE)) for name in registry.names("steps")}
     found |= {"modalities/image grey": Image(12, 10, 1, 8), "modalities/image colour": Image(9, 9, 3, 8)}
@@ -46,12 +51,32 @@ def parts() -> dict[str, object]:
     drawn = torch.randn(40, 1, 2, generator=torch.Generator().manual_seed(2))
     found |= {"denoisers/positions": Positions.fitted(drawn), "denoisers/texture": Texture.fitted(drawn), "denoisers/patches": Patches.fitted(drawn, share=0.5)}
     found |= {"denoisers/kinds": Kinds(("round", "square"), (Positions.fitted(drawn),))}
-    return found | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
+    return found | _pipelines() | {"denoisers/learned unet": _learned("unet"), "denoisers/learned mlp": _learned("mlp")}
+
+
+#: What is made of a pipeline of diffusers, where that is installed.
+OF_DIFFUSERS = {"denoisers/diffusers", "spaces/latents"} if importlib.util.find_spec("diffusers") else set()
+
+
+def _pipelines() -> dict[str, object]:
+    """Of a tiny pipeline of random weights, with an autoencoder, in a folder."""
+    if not OF_DIFFUSERS:
+        return {}
+    library, place = of_diffusers.library(), tempfile.mkdtemp(prefix="diffident-")
+    atexit.register(shutil.rmtree, place)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        settings = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "sample_size": 4, "num_embeds_ada_norm": 5}
+        halves = ("encoder", "decoder")
+        coder = library.AutoencoderTiny(**{f"{half}_block_out_channels": (8, 8) for half in halves}, **{f"num_{half}_blocks": (1, 1) for half in halves})
+        library.DiTPipeline(library.DiTTransformer2DModel(**settings), coder, library.DDIMScheduler(prediction_type="v_prediction")).save_pretrained(place)
+    made = diffusers.model(place)
+    return {"denoisers/diffusers": made.denoiser, "spaces/latents": made.space}
 
 
 SHAPE = (1, 2)  # of the items of denoisers
 PICTURE = (2, 40, 48)  # of the items of steps
-SHAPES = {"denoisers/learned unet": (3, 6, 5)} | {f"steps/{name}": PICTURE for name in registry.names("steps")}
+SHAPES = {"denoisers/learned unet": (3, 6, 5), "denoisers/diffusers": (4, 4, 4)} | {f"steps/{name}": PICTURE for name in registry.names("steps")}
 
 
 def _learned(kind: str) -> Learned:
@@ -74,7 +99,8 @@ def test_every_registered_modality_is_checked() -> None:
 
 
 def test_every_registered_denoiser_is_checked() -> None:
-    assert {f"denoisers/{name}" for name in registry.names("denoisers")} <= {key.split(" ")[0] for key in parts()}
+    missing = {f"denoisers/{name}" for name in registry.names("denoisers")} - {key.split(" ")[0] for key in parts()}
+    assert missing == (set() if OF_DIFFUSERS else {"denoisers/diffusers"})
 
 
 def statistic_with(read: object, **changes: object) -> Statistic:

@@ -146,6 +146,11 @@ def test_the_page_of_adapters_runs_as_it_stands(workshop: Path) -> None:
     assert walk_through(ROOT / "docs" / "adapters.md") >= 2
 
 
+def test_the_page_of_models_runs_as_it_stands(workshop: Path) -> None:
+    pytest.importorskip("diffusers", reason="the page makes a model of diffusers: pip install 'diffident[diffusers]'")
+    assert walk_through(ROOT / "docs" / "models.md") >= 2
+
+
 def test_a_page_that_says_something_else_is_caught(workshop: Path) -> None:
     page = workshop / "page.md"
     page.write_text("```python\nprint(2)\n```\n\n```text\n3\n```\n")

@@ -114,6 +114,19 @@ class StoredDenoiser(Denoiser):
         """What is needed beside the tensors, as plain data for JSON."""
         return {}
 
+    def identity(self) -> dict[str, Any]:
+        """The same, but for where things lie: what tells it from others, beside its tensors."""
+        return self.config()
+
+    @property
+    def kind(self) -> str:
+        """The name under which it is found again.
+
+        Raises:
+            UnknownName: it is not registered.
+        """
+        return registry.name_of("denoisers", type(self))
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """The numbers that :meth:`made_of` needs to make the same denoiser again."""

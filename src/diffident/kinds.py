@@ -61,8 +61,10 @@ class Kinds(StoredDenoiser):
         return self.parts[0].kept(answer)
 
     def config(self) -> dict[str, Any]:
-        described = [{"network": registry.name_of("denoisers", type(part)), "denoiser": part.config()} for part in self.parts]
-        return {"kinds": list(self.names), "parts": described}
+        return {"kinds": list(self.names), "parts": [{"network": part.kind, "denoiser": part.config()} for part in self.parts]}
+
+    def identity(self) -> dict[str, Any]:
+        return {"kinds": list(self.names), "parts": [{"network": part.kind, "denoiser": part.identity()} for part in self.parts]}
 
     def tensors(self) -> dict[str, Tensor]:
         return {f"{i}.{name}": tensor for i, part in enumerate(self.parts) for name, tensor in part.tensors().items()}

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import registry
 from .data import Item
 from .denoiser import Denoiser, StoredDenoiser
 from .errors import InvalidSetting, UnknownKind
@@ -74,9 +73,19 @@ class Model:
             )
 
     def config(self) -> dict[str, Any]:
-        """What identifies the model beside its tensors, as plain data."""
-        kind = registry.name_of("denoisers", type(self.stored))
-        plain = {"network": kind, "denoiser": self.stored.config(), "modality": self.modality.config(), "space": self.space.config(), "chunk": self.chunk}
+        """What is needed beside the tensors to make it again, as plain data.
+
+        Raises:
+            InvalidSetting: the denoiser or the space cannot be kept.
+        """
+        return self._plain(self.stored.config(), self.space.config())
+
+    def identity(self) -> dict[str, Any]:
+        """What identifies the model beside its tensors, as plain data: the same, but for where things lie."""
+        return self._plain(self.stored.identity(), self.space.identity())
+
+    def _plain(self, denoiser: dict[str, Any], space: dict[str, Any]) -> dict[str, Any]:
+        plain = {"network": self.stored.kind, "denoiser": denoiser, "modality": self.modality.config(), "space": space, "chunk": self.chunk}
         more = {"steps": [step.config() for step in self.steps]} if self.steps else {}
         return plain | more | ({"tiles": self.tiles.config()} if self.tiles else {}) | ({"versions": self.versions} if self.versions else {})
 
@@ -175,7 +184,7 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the settings and every bit of the tensors. What the model is called does not enter."""
-        made = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+        made = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode())
         for name, tensor in sorted((name.removeprefix("denoiser."), tensor) for name, tensor in self.tensors().items()):
             made.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             made.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -22,7 +22,7 @@ T = TypeVar("T")
 #: where each kind lives: packages whose files are named as the things in them, or single modules
 ROOMS = {
     "statistics": ("diffident.statistics",),
-    "denoisers": tuple(f"diffident.{room}" for room in ("denoiser", "positions", "patches", "texture", "precondition", "kinds")),
+    "denoisers": tuple(f"diffident.{room}" for room in ("denoiser", "positions", "patches", "texture", "precondition", "kinds", "pipelines.diffusers")),
     "walks": ("diffident.walks",),
     "probes": ("diffident.probes",),
     "spaces": ("diffident.spaces",),

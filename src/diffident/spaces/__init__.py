@@ -73,6 +73,10 @@ class Space(ABC):
         """The space as plain data for JSON; :func:`space_from` reads it back."""
         return {"name": registry.name_of("spaces", type(self)), **asdict(self)}  # type: ignore[call-overload]
 
+    def identity(self) -> dict[str, Any]:
+        """The same, but for where things lie: what tells it from others, beside its tensors."""
+        return self.config()
+
     def tensors(self) -> dict[str, Tensor]:
         """The numbers that it needs beside its settings and that no bundled file holds; they lie in a model's folder."""
         return {}

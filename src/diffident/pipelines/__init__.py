@@ -1,0 +1,1 @@
+"""Other people's models, asked the one question of this house: E[x0 | x_t]."""
