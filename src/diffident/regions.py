@@ -37,6 +37,9 @@ class Region:
         return {"path": path, **dict(zip(COLUMNS[1:], numbers, strict=True))}
 
 
+#: A marked place rises above the ceiling by at least this share of what the highest of its region does.
+HALF = 0.5
+
 #: Of a file of regions.
 COLUMNS = ("path", "left", "top", "right", "bottom", "share", "height", "p_value")
 
@@ -47,8 +50,8 @@ class Where:
 
     Attributes:
         map: (h, w) at the model's size, in tiles a number for each place of the item, no more than 1024 a side; larger is stranger.
-        mask: (h, w) bool: what is marked. A known-good item has anything marked with at most the level's probability; None
-            where the recipe promises nothing about places.
+        mask: (h, w) bool: what is marked, the weak surroundings of a strong place left out. A known-good item has anything marked
+            with at most the level's probability; None where the recipe promises nothing about places.
         regions: the connected parts of the mask, strangest first.
         level: at which places are marked; NaN without a mask.
     """
@@ -64,7 +67,7 @@ def ceiling(places: Places, row: int, level: float) -> float:
 
     A place is above it exactly if its p-value is at most ``level``. Infinite where so few references can mark nothing.
 
-    >>> calm = Places(np.zeros((1, 2, 2)), np.ones((1, 2, 2)), np.arange(99.0)[None])
+    >>> calm = Places(np.zeros((1, 2, 2)), np.ones((1, 2, 2)), np.arange(99.0)[None], np.zeros((1, 2, 2)))
     >>> ceiling(calm, 0, 0.05)
     94.0
     """
@@ -73,19 +76,34 @@ def ceiling(places: Places, row: int, level: float) -> float:
     return float(known[len(known) - k]) if k else math.inf
 
 
-def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level: float, size: Sequence[float]) -> Where:
+def where(fine: np.ndarray, blocky: np.ndarray, relief: np.ndarray, places: Places, row: int, level: float, size: Sequence[float]) -> Where:
     """What is marked of one item at a level.
 
     Args:
         fine: (h, w), the heights of its places brought to its geometry smoothly: nowhere higher than the highest place.
         blocky: (h, w), the same without smoothing, so that a marked place is never lost between its neighbours.
+        relief: (h, w), the relief of its places brought to its geometry smoothly: what is shown.
         places: of the chunk.
         row: of the item in it.
         size: height and width of the item as it was stored, in pixels.
     """
     tall, top = np.maximum(fine, blocky), ceiling(places, row, level)
     mask = (tall > top) & reaches(float(places.p[row].min()), level)  # heights were rounded on their way here, and the promise may not be
-    return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size, float(places.p[row].min()))), level)
+    mask = _drawn_in(mask, np.maximum(tall, relief) - top) if mask.any() else mask
+    return Where(relief, mask, tuple(_regions(mask, tall, places.beside(row), size, float(places.p[row].min()))), level)
+
+
+def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """Of each connected part of a mask what exceeds the ceiling by at least half as much as its highest place does.
+
+    A strong defect shows at every place whose surroundings hold it: marked by the ceiling alone, one of twelve pixels on a screw
+    took up to fifteen times its area.
+    """
+    from scipy import ndimage  # here: a command's help must not wait for scipy
+
+    labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))  # type: ignore[misc]
+    peaks = np.concatenate([[np.inf], ndimage.maximum(excess, labelled, np.arange(1, count + 1))])
+    return mask & (excess >= HALF * peaks[labelled])
 
 
 def in_parts(found: Where, parts: float) -> Where:

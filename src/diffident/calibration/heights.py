@@ -24,11 +24,14 @@ class Places:
             with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
         ceilings: (m, n): the highest place of each reference, beside this item; NaN behind the last where an item has fewer
             references than another.
+        relief: (m, *grid): what a picture of it shows: the heights in units of the references alone. Where an item strays far it
+            widens the units of its own heights, which then grow no further; relief does. It has no p-value.
     """
 
     heights: np.ndarray
     p: np.ndarray
     ceilings: np.ndarray
+    relief: np.ndarray
 
     def beside(self, row: int) -> np.ndarray:
         """The ceilings of one item, (n,), as many as it has references."""
@@ -57,7 +60,7 @@ class Heights(Strangeness):
         heights, p, ceilings = np.empty((len(items), *grid)), np.empty((len(items), *grid)), np.empty((len(items), n))
         for i, (own, others) in enumerate(found):
             heights[i], p[i], ceilings[i] = own, _p(own, others), others
-        return Places(heights, p, ceilings)
+        return Places(heights, p, ceilings, self._relief(references, items))
 
     def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Where the highest place of each item lies: the middle of the place as a share of each side of the grid, (m, dimensions).
@@ -67,7 +70,7 @@ class Heights(Strangeness):
         """
         references, items = self.checked(references, items, ())
         grid = references.shape[2:]
-        found = [np.unravel_index(own.argmax(), grid) for own, _ in self._raised(references, items)]
+        found = [np.unravel_index(own.argmax(), grid) for own in self._relief(references, items)]
         return (np.array(found, dtype=np.float64).reshape(-1, len(grid)) + 0.5) / grid
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +88,13 @@ class Heights(Strangeness):
             yield own.max()[None], others().reshape(1, len(references), -1).max(axis=2)
 
     @abstractmethod
+    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Heights of items, (m, *grid), from a fit to the references alone."""
+
+    def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
+        return self._relief(references, items).reshape(len(items), -1).max(axis=1)
+
+    @abstractmethod
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         """For each item its heights (*grid) and, once asked for, those of all references (n, *grid), from one fit to all n + 1."""
 
@@ -100,8 +110,8 @@ class Highest(Heights):
 
     name: ClassVar[str] = "highest"
 
-    def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-        return _added(items).max(axis=tuple(range(1, items.ndim - 1)))
+    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return _added(items)
 
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         known = _added(references)
@@ -143,9 +153,8 @@ class PlaceByPlace(Heights):
         references, items = super().checked(references, items, tails)
         return np.sign(references) * np.abs(references) ** self.power, np.sign(items) * np.abs(items) ** self.power
 
-    def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-        times = self._times(references.var(axis=0))
-        return np.array([_added(item[None], times)[0].max() for item in items])
+    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return _added(items, self._times(references.var(axis=0)))
 
     def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
         n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
