@@ -34,7 +34,8 @@ class Fusion(Strangeness):
     which keeps hundreds of columns beside a hundred rows stable. Each row is held against the others: ``d^2 / (1 - (1 - w) d^2 / n)``, its
     distance once it is left out of S. Then ``s = mean over groups of (log d^2 - mean) / deviation``.
 
-    Every group speaks with one voice, however many columns it has; hundreds of columns in one :class:`Gaussian` would drown three.
+    Every group speaks with one voice, however many columns it has; hundreds of columns in one :class:`Gaussian` would drown three. A logarithm makes
+    distances of any number of columns alike, and a single group that is far out is heard no louder than that: it takes several, or one very far.
     Every column counts in both directions, whatever its tail. Columns are brought to deviations between 1/2 and 2 first, by the power of four nearest to
     theirs, so that units hardly matter: not at all by powers of four, otherwise through the shrinkage alone.
 
@@ -51,7 +52,7 @@ class Fusion(Strangeness):
     Source: Ledoit and Wolf 2004 for the shrinkage; Kittler et al. 1998 for the sum rule of score-level fusion.
 
     >>> rng = np.random.default_rng(0)
-    >>> references, strange = rng.normal(size=(99, 203)), np.concatenate([rng.normal(size=200), [4.0, -4.0, 4.0]])[None]
+    >>> references, strange = rng.normal(size=(99, 203)), 2 * rng.normal(size=(1, 203))
     >>> Fusion((200, 3)).p_values(references, strange, ("both",) * 203)
     array([0.01])
     """

@@ -27,7 +27,8 @@ def input_complexity(trajectory: Trajectory) -> Float[Tensor, " n"]:
 
     >>> from diffident.denoiser import GaussianMixture
     >>> from diffident.walks import Encode
-    >>> busy = (torch.arange(256.0) * 7919 % 256 / 127.5 - 1).reshape(1, 1, 16, 16)
+    >>> from diffident.noise import uniform
+    >>> busy = 2 * uniform((1, 1, 16, 16), "example") - 1
     >>> film = Encode(clip=False)(GaussianMixture(torch.zeros(1, 1, 16, 16), torch.ones(1)), torch.cat([0 * busy, busy]), input_complexity.probes)
     >>> (bits_per_dimension(film) - input_complexity(film)).diff().item() > 4
     True

@@ -45,8 +45,8 @@ def score_error(
 
     >>> from diffident.denoiser import GaussianMixture
     >>> from diffident.walks import Forward
-    >>> film = Forward()(GaussianMixture(torch.zeros(1, 1, 8, 8), torch.ones(1)), torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)]))
-    >>> sums = score_error(film)
+    >>> film = Forward()(GaussianMixture(torch.zeros(1, 1, 8, 8), torch.ones(1)), torch.stack([torch.zeros(1, 8, 8), torch.full((1, 8, 8), 3.0)]))
+    >>> sums = score_error(film, {"weight": "none"})
     >>> tuple(sums.shape), bool(sums[1, 1] > sums[0, 1])
     ((2, 6), True)
 
