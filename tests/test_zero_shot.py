@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -15,7 +16,7 @@ from torch import Tensor
 
 import diffident as dd
 from diffident import levels, noise, recipes, registry
-from diffident.calibration import Calibration, combiner
+from diffident.calibration import combiner
 from diffident.denoiser import Denoiser, GaussianMixture
 from diffident.errors import InvalidSetting, WrongShape
 from diffident.evaluate.nulls import brightness, contrast, sharpness
@@ -293,15 +294,17 @@ def test_recipes_come_back_from_json(made: Recipe) -> None:
     assert again.fingerprint == made.fingerprint and again.watches == made.watches and again.cost == made.cost and again.combine == made.combine
 
 
-def test_zero_shot_gives_each_stream_and_the_picture_one_voice() -> None:
+def test_zero_shot_gives_each_stream_and_the_picture_one_voice(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     scorer = dd.Scorer(Model(unet(), Image(8, 8)), zero_shot(told=(0.5, 1.0)))
     assert len(scorer(rng.uniform(0, 1, (2, 8, 8))).columns) == 2 * (64 + 128) + 3
     detector = dd.Detector(scorer.model, scorer.recipe).fit(rng.uniform(0.3, 0.7, (40, 8, 8)))
     assert detector.calibrated.combiner.to_config() == {"name": "fusion", "settings": {"groups": (64, 128, 64, 128, 3)}}
-    p = [verdict.p for verdict in detector.judge_all(np.concatenate([rng.uniform(0.3, 0.7, (5, 8, 8)), rng.uniform(0, 1, (2, 8, 8))]))]
+    new = np.concatenate([rng.uniform(0.3, 0.7, (5, 8, 8)), rng.uniform(0, 1, (2, 8, 8))])
+    p = [verdict.p for verdict in detector.judge_all(new)]
     assert max(p[5:]) <= 2 / 41 < np.median(p[:5])
-    assert isinstance(detector.calibrated, Calibration)
+    detector.save(tmp_path / "kept")
+    assert [verdict.p for verdict in dd.Detector.load(tmp_path / "kept", "fp32").judge_all(new)] == p
 
 
 def test_one_noise_for_all_levels() -> None:

@@ -94,7 +94,9 @@ class Recipe:
             )
         blind = [reading.label for reading in self.readings if not reading.of.per_element]
         if combiner(self.combine).reads == "maps" and blind:  # refused here, not after the scoring
-            raise InvalidSetting(f"the recipe {self.name!r} combines maps, and {blind[0]!r} has none; combine numbers, with 'gaussian', 'ranks' or 'robust'")
+            raise InvalidSetting(
+                f"the recipe {self.name!r} combines maps, and {blind[0]!r} has none; combine numbers, with 'gaussian', 'ranks', 'robust' or 'fusion'"
+            )
         taken = sorted(set(labels) & {*COLUMNS, KIND})
         if taken:
             raise InvalidSetting(f"the recipe {self.name!r} calls a reading {taken[0]!r}, which is a column of every result; name it otherwise")
