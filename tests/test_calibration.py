@@ -16,6 +16,7 @@ from diffident.calibration import (
     COMBINERS,
     Calibration,
     Depth,
+    Fusion,
     Gaussian,
     Limit,
     Ranks,
@@ -34,7 +35,7 @@ from diffident.calibration.ranks import steps
 from diffident.errors import CalibrationError, ForeignScores, InvalidSetting, NotFinite, TooFewReferences, UnknownName, WrongShape
 from diffident.scores import Scores
 
-ALL = [Gaussian(), Gaussian(0.0), Gaussian(1.0), Ranks(), Robust()]
+ALL = [Gaussian(), Gaussian(0.0), Gaussian(1.0), Ranks(), Robust(), Fusion()]
 UP = ("upper",)
 
 
@@ -228,7 +229,7 @@ def test_a_combiner_comes_back_from_json(strange: Strangeness) -> None:
 
 def test_unknown_combiners_and_settings_are_refused() -> None:
     assert [combiner(name).name for name in COMBINERS] == list(COMBINERS)
-    with pytest.raises(UnknownName, match="gaussian, highest, places, ranks, robust"):
+    with pytest.raises(UnknownName, match="fusion, gaussian, highest, places, ranks, robust"):
         combiner("copula")
     with pytest.raises(InvalidSetting, match="no setting 'width'"):
         combiner("ranks", {"width": 1})

@@ -21,7 +21,7 @@ from diffident.denoiser import GaussianMixture
 from diffident.errors import InvalidSetting, NotPerElement, TooFewReferences, UnknownName
 from diffident.modalities.image import Image
 from diffident.model import Model
-from diffident.networks import MLP
+from diffident.networks import MLP, UNet
 from diffident.precondition import Learned, measured
 from diffident.recipes import Reading, Recipe
 from diffident.settings import EXACT
@@ -61,7 +61,9 @@ def able(model: Model) -> Callable[[str], Model]:
         elements = space.encode(known)
         if asked.network in EXACT:
             return replace(model, denoiser=EXACT[asked.network](elements, space, 0), space=space)
-        learned = Learned(MLP(elements.shape[1:], width=32, blocks=1), *measured(elements), "fp32").untrained(1)
+        grids = any(stream.startswith(("down", "up")) for stream in asked.watches)
+        net = UNet(elements.shape[1], widths=(32, 32, 32), blocks=1, patch=1) if grids else MLP(elements.shape[1:], width=32, blocks=1)
+        learned = Learned(net, *measured(elements), "fp32").untrained(1)
         return replace(model, denoiser=learned, space=space)
 
     return found

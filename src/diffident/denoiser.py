@@ -50,6 +50,14 @@ class Denoiser(ABC):
         """
         return noise.normal(tuple(items.shape[1:]), purpose, *numbers).to(items)
 
+    def decoded(self, elements: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *item"]:
+        """Elements as the items that people see: the same, unless they live in another space, see ``diffident.spaces``.
+
+        Raises:
+            InvalidSetting: a space from which nothing comes back.
+        """
+        return elements
+
     def given(self, condition: object) -> Denoiser:
         """The denoiser of p(x | condition): a class, a prompt, an image.
 
@@ -102,6 +110,9 @@ class Watched(Denoiser):
 
     def drawn(self, items: Float[Tensor, "n *shape"], purpose: str, *numbers: int) -> Float[Tensor, "..."]:
         return self.inner.drawn(items, purpose, *numbers)
+
+    def decoded(self, elements: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *item"]:
+        return self.inner.decoded(elements)
 
     def given(self, condition: object) -> Denoiser:
         return Watched(self.inner.given(condition), self.streams)

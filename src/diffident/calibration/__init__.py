@@ -12,6 +12,7 @@ from ..errors import NotFinite, NotPerElement, TooFewReferences, WrongShape
 from ..scores import Scores
 from .combiners import COMBINERS, combiner
 from .depth import Depth, Limit
+from .fusion import Fusion
 from .heights import Heights, Highest, PlaceByPlace, Places
 from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, require_served, smallest_p
 from .strangeness import Gaussian, Ranks, Robust, Strangeness
@@ -20,6 +21,7 @@ __all__ = [
     "COMBINERS",
     "Calibration",
     "Depth",
+    "Fusion",
     "Gaussian",
     "Heights",
     "Highest",
@@ -119,6 +121,7 @@ class Calibration:
         if len(bad):
             first = ", ".join(self.references.names[i] for i in bad[:3]) + (", ..." if len(bad) > 3 else "")
             raise NotFinite(f"{len(bad)} of {len(self.references)} references have no finite score ({first}); leave them out or repair them")
+        object.__setattr__(self, "combiner", self.combiner.told(self.references.columns))
 
     def __len__(self) -> int:
         return len(self.references)

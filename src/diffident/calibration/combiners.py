@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from ..errors import InvalidSetting, UnknownName
+from .fusion import Fusion
 from .heights import Highest, PlaceByPlace
 from .strangeness import Gaussian, Ranks, Robust, Strangeness
 
-COMBINERS: dict[str, type[Strangeness]] = {kind.name: kind for kind in (Gaussian, Ranks, Robust, Highest, PlaceByPlace)}
+COMBINERS: dict[str, type[Strangeness]] = {kind.name: kind for kind in (Gaussian, Ranks, Robust, Fusion, Highest, PlaceByPlace)}
 
 
 def combiner(name: str, settings: Mapping[str, object] | None = None) -> Strangeness:
@@ -28,4 +29,4 @@ def combiner(name: str, settings: Mapping[str, object] | None = None) -> Strange
     for setting in settings or {}:
         if setting not in known:
             raise InvalidSetting(f"the combiner {name!r} has no setting {setting!r}; it has: {', '.join(known) or 'none'}")
-    return COMBINERS[name](**(settings or {}))
+    return COMBINERS[name](**{key: tuple(value) if isinstance(value, list) else value for key, value in (settings or {}).items()})

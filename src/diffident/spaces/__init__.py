@@ -146,6 +146,14 @@ class Settled(Denoiser):
             whole[i] = noise.field(shape, origin, purpose, *numbers)
         return whole
 
+    def decoded(self, elements: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *item"]:
+        if not isinstance(self.space, InvertibleSpace):
+            name = self.space.config()["name"]
+            raise InvalidSetting(
+                f"the space {name!r} keeps no items, and what is asked about is read off the items themselves; use a model that lives in 'pixels'"
+            )
+        return self.space.decode(elements, self.size)
+
     def given(self, condition: object) -> Denoiser:
         return Settled(self.inner.given(condition), self.space, self.size, self.places)
 

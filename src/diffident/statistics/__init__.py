@@ -30,6 +30,7 @@ class Statistic:
         tail: where strangeness lies: ``upper`` (larger is stranger), ``lower`` or ``both``.
         says: plain words that complete "stranger than 199 of 200 references: it ...".
         probes: asked beside x0 at each look; the function reads their columns.
+        asks: where the settings decide what is asked: the probes of some of the settings, by keyword; ``probes`` are then those of the defaults.
         draws: the fewest noise draws per level with which it means something.
         per_element: whether it gives a map; its number is then the mean over elements.
         world: the known world of ``diffident.testing`` in which its extremes are strange.
@@ -47,6 +48,7 @@ class Statistic:
     world: str = "gaussian"
     doc: str = field(default="", repr=False)
     version: int = 1
+    asks: Callable[..., tuple[Probe, ...]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__doc__", self.doc)  # the function's own words, for help()
@@ -70,6 +72,12 @@ class Statistic:
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise InvalidSetting(f"the statistic {self.name!r} has no setting {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+
+    def asked(self, settings: Settings | None = None) -> tuple[Probe, ...]:
+        """What is asked beside x0 with those settings."""
+        if self.asks is None:
+            return self.probes
+        return self.asks(**{name: value for name, value in (settings or {}).items() if name in inspect.signature(self.asks).parameters})
 
     def numbers(self, trajectory: Trajectory, settings: Settings | None = None) -> Tensor:
         """One row per item: (n, k) float64, k = 1 unless the statistic is a vector.
@@ -105,17 +113,19 @@ def statistic(
     per_element: bool = False,
     world: str = "gaussian",
     version: int = 1,
+    asks: Callable[..., tuple[Probe, ...]] | None = None,
 ) -> Callable[[Callable[..., Tensor]], Statistic]:
     """Make a function of a trajectory a registered :class:`Statistic`, named as the function.
 
     Raises:
         InvalidSetting: a tail that is not one of ``upper``, ``lower``, ``both``.
     """
+    asked = asks() if asks else probes
     if tail not in TAILS:
         raise InvalidSetting(f"tail is one of {', '.join(TAILS)}; got {tail!r}")
 
     def make(function: Callable[..., Tensor]) -> Statistic:
-        made = Statistic(function.__name__, function, tail, says, probes, draws, per_element, world, function.__doc__ or "", version)
+        made = Statistic(function.__name__, function, tail, says, asked, draws, per_element, world, function.__doc__ or "", version, asks)
         return registry.register("statistics", made.name, made)
 
     return make

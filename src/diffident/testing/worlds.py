@@ -15,7 +15,7 @@ from .. import levels as grids
 from ..denoiser import Denoiser, GaussianMixture, Level
 from ..networks import network
 from ..precondition import Learned
-from ..walks import Clean, Compare, Descend, Encode, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk
+from ..walks import Clean, Compare, Descend, Encode, Forward, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk
 
 Answers = TypeVar("Answers", bound=Denoiser, covariant=True)
 
@@ -83,6 +83,7 @@ WALKS: tuple[Walk, ...] = (
     Reconstruct(start=1.0, steps=4, end=0.1),
     Restore(start=1.0, steps=3, end=0.1),
     Descend(pull=0.5),
+    Forward(grids.cosine(6)),
     Inpaint(start=2.0, steps=3, end=0.1),
     Compare(Reconstruct(start=1.0, steps=2, end=0.1)),
     Sample(grid=grids.cosine(6)),

@@ -5,10 +5,27 @@ from .clean import Clean
 from .compare import Compare
 from .descend import Descend
 from .encode import Encode
+from .forward import Forward
 from .inpaint import Inpaint
 from .reconstruct import Reconstruct
 from .renoise import Renoise
 from .restore import Restore
 from .sample import Sample
+from .unasked import Unasked
 
-__all__ = ["Clean", "Compare", "Descend", "Encode", "Inpaint", "Reconstruct", "Renoise", "Restore", "Sample", "Walk", "common_noise", "walk_from"]
+__all__ = [
+    "Clean",
+    "Compare",
+    "Descend",
+    "Encode",
+    "Forward",
+    "Inpaint",
+    "Reconstruct",
+    "Renoise",
+    "Restore",
+    "Sample",
+    "Unasked",
+    "Walk",
+    "common_noise",
+    "walk_from",
+]
