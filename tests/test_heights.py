@@ -192,17 +192,26 @@ def test_nothing_is_marked_where_no_place_may_be_whatever_was_rounded_on_the_way
     found = Highest().places(maps(rng, 19), maps(rng, 1))
     tall = np.full((12, 10), np.nextafter(found.ceilings[0].max(), np.inf))
     assert found.p.min() > 0.05, "the item is ordinary"
-    assert not where(tall, tall, tall, found, 0, 0.05, (12.0, 10.0)).mask.any()
+    assert not where(tall, tall, found, 0, 0.05, (12.0, 10.0)).mask.any()
 
 
-def test_what_is_shown_of_a_far_item_grows_with_it(rng: np.random.Generator) -> None:
-    """Heights of an item are in units that it has widened itself, and end near the root of how many there are; relief does not."""
+def test_what_strays_far_does_not_widen_its_own_measure(rng: np.random.Generator) -> None:
     known, items = maps(rng, 59, bands=1), np.repeat(maps(rng, 1, bands=1), 2, axis=0)
     items[0, 0, 2, 2], items[1, 0, 2, 2] = 1e4, 1e6
     found = PlaceByPlace().places(known, items)
-    assert found.heights[1].max() < 1.1 * found.heights[0].max() and found.relief[1].max() > 9 * found.relief[0].max()
-    assert np.array_equal(found.relief.reshape(2, -1).max(1), PlaceByPlace().score(known, items, ()))
-    assert np.array_equal(Highest().places(known, items).relief, Highest().places(known, items).heights)
+    assert found.heights[1].max() == pytest.approx(10 * found.heights[0].max())
+    assert np.array_equal(found.heights.reshape(2, -1).max(1), PlaceByPlace().score(known, items, ()))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_each_is_measured_beside_all_others(kind: Heights, rng: np.random.Generator) -> None:
+    """The ceilings are what each reference would reach as the item, the item in its place: worked out one by one."""
+    known, item = maps(rng, 12, bands=2), maps(rng, 1, bands=2)
+    found = kind.places(known, item)
+    for i in range(12):
+        changed = known.copy()
+        changed[i] = item[0]
+        assert found.ceilings[0, i] == pytest.approx(kind.places(changed, known[i : i + 1]).heights.max(), rel=1e-9)
 
 
 def test_marks_are_drawn_in_to_half_the_height_of_their_region() -> None:
@@ -212,7 +221,7 @@ def test_marks_are_drawn_in_to_half_the_height_of_their_region() -> None:
     item[18, 18] = 2.0
     known = np.random.default_rng(0).uniform(0, 1, (99, 1, 24, 24))
     found = Highest().places(known, item[None, None])
-    marked = where(item, item, item, found, 0, 0.05, (24.0, 24.0))
+    marked = where(item, item, found, 0, 0.05, (24.0, 24.0))
     above = item > ceiling(found, 0, 0.05)
     assert marked.mask is not None and marked.mask[6, 6] and marked.mask[18, 18] and len(marked.regions) == 2
     assert not (marked.mask & ~above).any() and 3 * marked.mask.sum() < 2 * above.sum()

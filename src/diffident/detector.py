@@ -171,10 +171,10 @@ class Detector:
             NotPerElement: the recipe does not combine maps.
         """
         places = self.calibrated.places(scores)
-        fine, blocky, relief = lift(places.heights), lift(places.heights, "nearest"), lift(places.relief)
+        fine, blocky = lift(places.heights), lift(places.heights, "nearest")
         size = self.model.modality.shape[1:]
         stored = [(one.get("height", size[0]), one.get("width", size[-1])) for one in scores.vitals]
-        return [where(fine[i], blocky[i], relief[i], places, i, level, stored[i]) if scores.readable[i] else Where(relief[i]) for i in range(len(scores))]
+        return [where(fine[i], blocky[i], places, i, level, stored[i]) if scores.readable[i] else Where(fine[i]) for i in range(len(scores))]
 
     def _marked(self, scores: Scores, maps: np.ndarray, level: float) -> list[Where]:
         """Of one item in tiles, its map and what of it is marked: at a level that its parts share."""
@@ -182,7 +182,7 @@ class Detector:
             return [Where(maps[0])]
         found, parts, size = self.calibrated.places(scores), self.calibrated.parts(scores), scores.vitals[0]
         count = 1.0 if parts is None else float(parts[0])
-        return [in_parts(where(maps[0], maps[0], maps[0], found, 0, level / count, (size["height"], size["width"])), count)]
+        return [in_parts(where(maps[0], maps[0], found, 0, level / count, (size["height"], size["width"])), count)]
 
     def fit_parts(self, parts: Sequence[Scores], gallery: Gallery | None = None) -> Detector:
         """The same from scores made before, by this model and recipe, on one machine or many.
@@ -205,7 +205,7 @@ class Detector:
         shown = looked_at.among(frozenset(known.digests)) if looked_at else None
         if shown is not None and calibration.mapped and self.model.tiles is None:
             kept = known.select([digest in set(shown.digests) for digest in known.digests])
-            shown = shown.coloured(calibration.places(kept).relief, self.scorer.fingerprint)
+            shown = shown.coloured(calibration.places(kept).heights, self.scorer.fingerprint)
         return replace(self, calibration=calibration, depth=depth, gallery=shown)
 
     def opened(self, source: Any, kind: str = "") -> Items:

@@ -67,7 +67,7 @@ def ceiling(places: Places, row: int, level: float) -> float:
 
     A place is above it exactly if its p-value is at most ``level``. Infinite where so few references can mark nothing.
 
-    >>> calm = Places(np.zeros((1, 2, 2)), np.ones((1, 2, 2)), np.arange(99.0)[None], np.zeros((1, 2, 2)))
+    >>> calm = Places(np.zeros((1, 2, 2)), np.ones((1, 2, 2)), np.arange(99.0)[None])
     >>> ceiling(calm, 0, 0.05)
     94.0
     """
@@ -76,21 +76,20 @@ def ceiling(places: Places, row: int, level: float) -> float:
     return float(known[len(known) - k]) if k else math.inf
 
 
-def where(fine: np.ndarray, blocky: np.ndarray, relief: np.ndarray, places: Places, row: int, level: float, size: Sequence[float]) -> Where:
+def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level: float, size: Sequence[float]) -> Where:
     """What is marked of one item at a level.
 
     Args:
         fine: (h, w), the heights of its places brought to its geometry smoothly: nowhere higher than the highest place.
         blocky: (h, w), the same without smoothing, so that a marked place is never lost between its neighbours.
-        relief: (h, w), the relief of its places brought to its geometry smoothly: what is shown.
         places: of the chunk.
         row: of the item in it.
         size: height and width of the item as it was stored, in pixels.
     """
     tall, top = np.maximum(fine, blocky), ceiling(places, row, level)
     mask = (tall > top) & reaches(float(places.p[row].min()), level)  # heights were rounded on their way here, and the promise may not be
-    mask = _drawn_in(mask, np.maximum(tall, relief) - top) if mask.any() else mask
-    return Where(relief, mask, tuple(_regions(mask, tall, places.beside(row), size, float(places.p[row].min()))), level)
+    mask = _drawn_in(mask, tall - top) if mask.any() else mask
+    return Where(fine, mask, tuple(_regions(mask, tall, places.beside(row), size, float(places.p[row].min()))), level)
 
 
 def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:

@@ -201,11 +201,11 @@ class Calibration:
         scores.require(self.references.fingerprint, "these references")
         items = self._read(scores)
         grid, most = items.shape[2:], max(self.kinds.values())
-        heights, p, ceilings, relief = (np.full((len(scores), *shape), np.nan) for shape in (grid, grid, (most,), grid))
+        heights, p, ceilings = (np.full((len(scores), *shape), np.nan) for shape in (grid, grid, (most,)))
         for references, rows in self._apart(scores):
             found = combines.places(self._read(references), items[rows])
-            heights[rows], p[rows], ceilings[rows, : len(references)], relief[rows] = found.heights, found.p, found.ceilings, found.relief
-        return Places(heights, p, ceilings, relief)
+            heights[rows], p[rows], ceilings[rows, : len(references)] = found.heights, found.p, found.ceilings
+        return Places(heights, p, ceilings)
 
     def require_places(self) -> Heights:
         """The combiner of maps, by which places can be told apart.

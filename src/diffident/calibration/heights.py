@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from itertools import repeat
 from typing import ClassVar
 
 import numpy as np
@@ -24,14 +24,11 @@ class Places:
             with ``p <= a`` with probability at most a. The smallest of an item is the item's own p-value.
         ceilings: (m, n): the highest place of each reference, beside this item; NaN behind the last where an item has fewer
             references than another.
-        relief: (m, *grid): what a picture of it shows: the heights in units of the references alone. Where an item strays far it
-            widens the units of its own heights, which then grow no further; relief does. It has no p-value.
     """
 
     heights: np.ndarray
     p: np.ndarray
     ceilings: np.ndarray
-    relief: np.ndarray
 
     def beside(self, row: int) -> np.ndarray:
         """The ceilings of one item, (n,), as many as it has references."""
@@ -56,11 +53,11 @@ class Heights(Strangeness):
         """
         references, items = self.checked(references, items, ())
         grid, n = references.shape[2:], len(references)
-        found = ((own, others().reshape(n, -1).max(axis=1)) for own, others in self._raised(references, items))
-        heights, p, ceilings = np.empty((len(items), *grid)), np.empty((len(items), *grid)), np.empty((len(items), n))
-        for i, (own, others) in enumerate(found):
-            heights[i], p[i], ceilings[i] = own, _p(own, others), others
-        return Places(heights, p, ceilings, self._relief(references, items))
+        heights, p, ceilings = self._own(references, items), np.empty((len(items), *grid)), np.empty((len(items), n))
+        for i, others in enumerate(self._others(references, items)):
+            ceilings[i] = others.reshape(n, -1).max(axis=1)
+            p[i] = _p(heights[i], ceilings[i])
+        return Places(heights, p, ceilings)
 
     def peaks(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Where the highest place of each item lies: the middle of the place as a share of each side of the grid, (m, dimensions).
@@ -70,7 +67,7 @@ class Heights(Strangeness):
         """
         references, items = self.checked(references, items, ())
         grid = references.shape[2:]
-        found = [np.unravel_index(own.argmax(), grid) for own in self._relief(references, items)]
+        found = [np.unravel_index(own.argmax(), grid) for own in self._own(references, items)]
         return (np.array(found, dtype=np.float64).reshape(-1, len(grid)) + 0.5) / grid
 
     def checked(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -83,20 +80,20 @@ class Heights(Strangeness):
             raise WrongShape("strangeness needs finite numbers; leave out the maps with NaN or infinity first")
         return references, items
 
-    def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for own, others in self._raised(references, items):
-            yield own.max()[None], others().reshape(1, len(references), -1).max(axis=2)
-
-    @abstractmethod
-    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Heights of items, (m, *grid), from a fit to the references alone."""
-
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
-        return self._relief(references, items).reshape(len(items), -1).max(axis=1)
+        return self._own(references, items).reshape(len(items), -1).max(axis=1)
+
+    def _refitted(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for own, others in zip(self._score(references, items, tails), self._others(references, items), strict=True):
+            yield own[None], others.reshape(1, len(references), -1).max(axis=2)
 
     @abstractmethod
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
-        """For each item its heights (*grid) and, once asked for, those of all references (n, *grid), from one fit to all n + 1."""
+    def _own(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Heights of items (m, *grid), each beside all references."""
+
+    @abstractmethod
+    def _others(self, references: np.ndarray, items: np.ndarray) -> Iterator[np.ndarray]:
+        """For each item the heights of all references (n, *grid), each beside the item and all other references."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +107,11 @@ class Highest(Heights):
 
     name: ClassVar[str] = "highest"
 
-    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+    def _own(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
         return _added(items)
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
-        known = _added(references)
-        return ((own, lambda: known) for own in _added(items))
+    def _others(self, references: np.ndarray, items: np.ndarray) -> Iterator[np.ndarray]:
+        return repeat(_added(references), len(items))
 
 
 @dataclass(frozen=True)
@@ -123,9 +119,11 @@ class PlaceByPlace(Heights):
     """Each place in units of how much it varies *there* among known-good items, then the highest: unruly places do not drown the others.
 
     ``z = sum_b q_b / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of squares), v the
-    variance of band b at the place over references and item together, smoothed over the 3 x 3 places around, and w the share
-    of the overall variance. Nothing is subtracted: a residual is already measured from what is usual at its place. The fit
-    treats the n + 1 alike, so p-values stay exact: no known-good item has to be set aside for it.
+    variance of band b at the place over *all others*, smoothed over the 3 x 3 places around, and w the share of the overall
+    variance. Nothing is subtracted: a residual is already measured from what is usual at its place. An item is measured beside
+    the references, and a reference beside the other references and the item: each of the n + 1 is left out of its own
+    measure in the same way, so p-values stay exact, no known-good item has to be set aside, and what strays far does not
+    widen its own measure.
 
     Attributes:
         share: w in [0, 1]; 1 takes one deviation for all places.
@@ -153,32 +151,33 @@ class PlaceByPlace(Heights):
         references, items = super().checked(references, items, tails)
         return np.sign(references) * np.abs(references) ** self.power, np.sign(items) * np.abs(items) ** self.power
 
-    def _relief(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
-        return _added(items, self._times(references.var(axis=0)))
+    def _own(self, references: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return _added(items / self._unit(references.var(axis=0), items.ndim - 2))
 
-    def _raised(self, references: np.ndarray, items: np.ndarray) -> Iterator[tuple[np.ndarray, Callable[[], np.ndarray]]]:
+    def _others(self, references: np.ndarray, items: np.ndarray) -> Iterator[np.ndarray]:
         n, middle, spread = len(references), references.mean(axis=0), references.var(axis=0)
-        for item in items:  # one more row moves the variance by rank one
-            times = self._times(n / (n + 1) * spread + n / (n + 1) ** 2 * (item - middle) ** 2)
-            yield _added(item[None], times)[0], partial(_added, references, times)
+        for item in items:  # one more row moves the sum of squares by rank one, one less moves it back
+            away = item - middle
+            squares = spread + away**2 / (n + 1) - (n + 1) / n**2 * (references - (middle + away / (n + 1))) ** 2
+            yield _added(references / self._unit(squares, item.ndim - 1))
 
-    def _times(self, variance: np.ndarray) -> np.ndarray:
-        """What multiplies each band and place, (bands, *grid): one over its deviation."""
-        overall = variance.reshape(len(variance), -1).mean(axis=1).reshape(-1, *[1] * (variance.ndim - 1))
-        return 1.0 / np.maximum(np.sqrt((1 - self.share) * _smoothed(variance) + self.share * overall), 1e-12)
+    def _unit(self, variance: np.ndarray, dimensions: int) -> np.ndarray:
+        """One deviation for each band and place, never quite nothing, from variances (..., *grid) of so many dimensions."""
+        overall = variance.mean(axis=tuple(range(-dimensions, 0)), keepdims=True)
+        return np.sqrt(np.maximum((1 - self.share) * _smoothed(variance, dimensions) + self.share * overall, 1e-24))
 
 
-def _added(maps: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-    """Bands added up, one after the other, each multiplied: (n, *grid)."""
-    total = maps[:, 0] * (1.0 if times is None else times[0])
+def _added(maps: np.ndarray) -> np.ndarray:
+    """Bands added up, one after the other: (n, *grid)."""
+    total = maps[:, 0].copy()
     for band in range(1, maps.shape[1]):
-        total += maps[:, band] * (1.0 if times is None else times[band])
+        total += maps[:, band]
     return total
 
 
-def _smoothed(maps: np.ndarray) -> np.ndarray:
-    """The mean over each place and its neighbours on the grid, (bands, *grid); at the border over those that are there."""
-    for axis in range(1, maps.ndim):
+def _smoothed(maps: np.ndarray, dimensions: int) -> np.ndarray:
+    """The mean over each place and its neighbours on the grid, (..., *grid); at the border over those that are there."""
+    for axis in range(-dimensions, 0):
         if maps.shape[axis] > 1:
             maps = _three(np.moveaxis(maps, axis, -1), axis)
     return maps
