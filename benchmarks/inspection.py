@@ -24,7 +24,7 @@ from benchmarks._autoencoder import autoencoder
 from benchmarks._common import data, keep, kept, machine, source
 from benchmarks._learned import answers, ranked
 from benchmarks.first_inspection import alarms, beside
-from benchmarks.inspection_sets import SETS, Set
+from benchmarks.inspection_sets import SETS, Set, once
 from diffident.data import Items
 from diffident.evaluate.pixels import pixel_draws
 from diffident.learning import learn
@@ -59,7 +59,9 @@ class Asked:
 
     def __init__(self, of: Set, seed: int) -> None:
         self.of, self.seed = of, seed
-        self.learns, self.calibrates, self.held = ([of.good[i] for i in part] for part in of.parts(seed))
+        learns, calibrates, held = of.parts(seed)
+        parts = (learns, once(of.good_units, calibrates, seed), held)
+        self.learns, self.calibrates, self.held = ([of.good[i] for i in part] for part in parts)
         self.said: Said = {}
         self.maps: Maps = {}
         self.seconds: dict[str, float] = {}

@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 import diffident as dd
 from benchmarks._common import freeze, keep, kept, machine, source, table
 from benchmarks.checker import alarm_range
-from benchmarks.inspection_sets import SETS, Set
+from benchmarks.inspection_sets import SETS, Set, once
 from diffident.evaluate import auroc
 
 NAME, LEVEL, SEED = "inspection_promises", 0.05, 0
@@ -88,7 +88,8 @@ def planted(picture: np.ndarray, strength: float, rng: np.random.Generator) -> t
 
 def piece(name: str) -> Piece:
     start, of, rng = time.perf_counter(), SETS[name](), np.random.default_rng([SEED, 7])
-    learns, calibrates, held = ([of.good[i] for i in part] for part in of.parts(SEED))
+    learning, calibrating, holding = of.parts(SEED)
+    learns, calibrates, held = ([of.good[i] for i in part] for part in (learning, once(of.good_units, calibrating, SEED), holding))
     detector = dd.Detector(dd.train(learns, "inspection", channels=1, seed=SEED), "inspection", dd.Policy(LEVEL)).fit(calibrates, keep=0)
     found = {"set": of.name, "reference": len(calibrates), "held": len(held), "style": str(detector.model.space.config()["style"]), "machine": machine()}
     found |= {"map": map_promise(detector, held), "planted": found_again(detector, held, rng), "changed": robustness(detector, of, held, rng)}

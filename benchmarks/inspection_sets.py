@@ -108,6 +108,12 @@ def magnetic_tile() -> Set:
     return Set("magnetic tile", good, units, test, test_units, labelled.kinds, known, counts, "uneven", outside)
 
 
+def once(units: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Of these rows one for each unit, drawn by the seed: several pictures of one part are no independent references."""
+    drawn = np.random.default_rng([seed, 99]).permutation(rows)
+    return np.sort(drawn[np.unique(units[drawn], return_index=True)[1]])
+
+
 SETS: dict[str, Callable[[], Set]] = {"screw-scaled": screw_scaled, "screw": screw, "tile": magnetic_tile}
 
 

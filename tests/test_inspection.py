@@ -126,7 +126,7 @@ def test_parts_that_lie_any_way_are_marked_where_they_lie() -> None:
 def test_the_command_line_inspects_a_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer places and one input size; at its own the README is walked through."""
     monkeypatch.setitem(registry._things, ("recipes", "inspection"), small("inspection"))
-    for name, (items, _) in {"good": textures(100, 0), "new": textures(6, 2), "bad": textures(6, 3, defect=True)}.items():
+    for name, (items, _) in {"good": textures(100, 4), "new": textures(6, 2), "bad": textures(6, 3, defect=True)}.items():
         (tmp_path / name).mkdir()
         for i, one in enumerate(items):
             Image.fromarray(one).save(tmp_path / name / f"{i:02}.png")

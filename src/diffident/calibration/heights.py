@@ -139,7 +139,7 @@ class PlaceByPlace(Heights):
     16
     """
 
-    share: float = 0.25
+    share: float = 0.5
     power: float = 0.5
     name: ClassVar[str] = "places"
 
