@@ -101,7 +101,8 @@ def _ends(pair: np.ndarray) -> str:
 PROTOCOL = (
     "Per seed a fresh split of train/good and the set's own test part. Screw: 200 pictures learn, 80 calibrate, 40 are held out; *one median* multiplies each "
     "picture so that its median grey is .7: test/good is stored darker than all else, which alone tells it from defects. Magnetic tile: about 60 % of the "
-    "tiles learn, 25 % calibrate with one exposure each, 15 % are held out, all exposures of a tile on one side. One configuration for all sets; what it leaves open (style, mirrored "
+    "tiles learn, 25 % calibrate with one exposure each, 15 % are held out, all exposures of a tile on one side. "
+    "One configuration for all sets; what it leaves open (style, mirrored "
     "copies, steps) known-good pictures of train/good decide. Its blocks, sizes and constants come from earlier work that had "
     "seen the test parts of these sets; the threshold above which style is taken off lies between what the good "
     "pictures of the two sets show. Intervals: pictures, or whole tiles, drawn again, the same for all methods and seeds."
