@@ -21,7 +21,7 @@ from diffident.calibration.ranks import steps
 from diffident.cli import main
 from diffident.data import Item, Items
 from diffident.denoiser import Empirical
-from diffident.errors import InvalidSetting, NotCalibrated, SeenInTraining, TooFewItems, TooFewReferences, Unconditional, UnknownKind
+from diffident.errors import DifferentAnswers, InvalidSetting, NotCalibrated, SeenInTraining, TooFewItems, TooFewReferences, Unconditional, UnknownKind
 from diffident.kinds import Kinds
 from diffident.learning import learn
 from diffident.recipes import Reading, Recipe
@@ -478,3 +478,12 @@ def test_a_page_is_written_about_parts_of_several_kinds(detector: dd.Detector, t
     assert found.kinds == ("bolt", "nut") and "of each of 2 kinds" in found.promise
     found.to_csv(tmp_path / "r.csv")
     assert {row["kind"] for row in rows(tmp_path / "r.csv")} == {"bolt", "nut"}
+
+
+def test_a_calibration_of_another_version_of_its_combiner_is_refused(detector: dd.Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector.save(tmp_path / "m")
+    assert len(dd.Detector.load(tmp_path / "m").calibrated) == len(detector.calibrated)
+    monkeypatch.setattr(type(detector.calibrated.combiner), "version", 99)
+    with pytest.raises(DifferentAnswers, match="another version of .*; fit it again"):
+        dd.Detector.load(tmp_path / "m")
+    assert dd.Detector.uncalibrated(tmp_path / "m").model.fingerprint == detector.model.fingerprint

@@ -306,3 +306,9 @@ def test_a_resolution_that_cannot_be_is_refused() -> None:
             Equalise(*wrong)
     with pytest.raises(TooFewItems, match="1 known-good item or more"):
         Equalise.learn(torch.zeros(0, 3, 8, 8))
+
+
+def test_blank_pictures_do_not_decide_the_resolution() -> None:
+    assert Equalise.learn(torch.cat([natural(20, 1), torch.zeros(20, 3, 64, 64)])).side == 48
+    with pytest.raises(TooFewItems, match="in which anything varies"):
+        Equalise.learn(torch.zeros(3, 3, 64, 64))

@@ -299,7 +299,7 @@ def test_zero_shot_gives_each_stream_and_the_picture_one_voice(tmp_path: Path) -
     scorer = dd.Scorer(Model(unet(), Image(8, 8)), zero_shot(told=(0.5, 1.0)))
     assert len(scorer(rng.uniform(0, 1, (2, 8, 8))).columns) == 2 * (64 + 128) + 3
     detector = dd.Detector(scorer.model, scorer.recipe).fit(rng.uniform(0.3, 0.7, (40, 8, 8)))
-    assert detector.calibrated.combiner.to_config() == {"name": "fusion", "settings": {"groups": (64, 128, 64, 128, 3)}}
+    assert detector.calibrated.combiner.to_config() == {"name": "fusion", "settings": {"groups": (64, 128, 64, 128, 3)}, "version": 1}
     new = np.concatenate([rng.uniform(0.3, 0.7, (5, 8, 8)), rng.uniform(0, 1, (2, 8, 8))])
     p = [verdict.p for verdict in detector.judge_all(new)]
     assert max(p[5:]) <= 2 / 41 < np.median(p[:5])

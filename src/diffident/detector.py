@@ -15,7 +15,7 @@ from .calibration import Calibration, Judged
 from .calibration.combiners import combiner
 from .calibration.depth import Depth
 from .data import Item, Items
-from .errors import DamagedModel, ForeignScores, InvalidSetting, ItemError, NotCalibrated
+from .errors import DamagedModel, DifferentAnswers, ForeignScores, InvalidSetting, ItemError, NotCalibrated
 from .folder import placed, read_folder, write_folder
 from .gallery import KEEP, Gallery, Kept, chosen, spread
 from .hardware import stamp
@@ -338,7 +338,7 @@ class Detector:
 
     @staticmethod
     def load(folder: str | Path, precision: str = "auto") -> Detector:
-        """Read a detector's folder, or the bundled ``base``. A folder of a model alone gives a detector that still wants ``fit``.
+        """Read a detector's folder, or a bundled model by its name. A folder of a model alone gives a detector that still wants ``fit``.
 
         Args:
             precision: see ``diffident.load``.
@@ -356,6 +356,8 @@ class Detector:
         try:
             model, asked, policy = bare.model, bare.recipe, bare.policy
             combine = combiner(said["combiner"]["name"], said["combiner"]["settings"])
+            if said["combiner"].get("version", 1) != combine.version:
+                raise DifferentAnswers(f"{folder} was calibrated by another version of {combine.name!r}, which would decide otherwise; fit it again")
             calibration = Calibration(Scores.load(Path(folder) / REFERENCES), combine)
             kept = Gallery.load(Path(folder) / GALLERY) if GALLERY in facts["files"] else None  # a folder of an earlier version has none
             made = Detector(model, asked, policy, calibration, Depth.from_config(said["depth"]), kept)

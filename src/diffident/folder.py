@@ -27,12 +27,17 @@ BUNDLED = {"base": "base_1", "base-1": "base_1"}
 def placed(folder: str | Path) -> Path:
     """The folder of that path or, where there is nothing at that path, of the model of that name that comes with the package.
 
-    >>> placed("base").name
-    'base_1'
+    >>> placed("no such model").name
+    'no such model'
     """
-    place = Path(folder)
-    name = BUNDLED.get(str(folder))
-    return place if name is None or place.exists() else Path(__file__).parent / "weights" / name
+    place, name = Path(folder), _bundled(folder)
+    return place if name is None or place.exists() else name
+
+
+def _bundled(folder: str | Path) -> Path | None:
+    """Where the model of that name lies that comes with the package; None if none does."""
+    place = Path(__file__).parent / "weights" / BUNDLED.get(str(Path(folder)), "")
+    return place if (place / MANIFEST).is_file() else None
 
 
 def writable(folder: str | Path) -> Path:
@@ -43,7 +48,7 @@ def writable(folder: str | Path) -> Path:
     """
     target = Path(folder)
     target = target.resolve() if target.is_symlink() else target
-    if str(folder) in BUNDLED:
+    if _bundled(folder) and not target.exists():
         raise OutputError(f"{folder!s} is the name of a model that comes with Diffident, and what is written here is another; name the folder otherwise (-o)")
     if target.exists() and not _ours(target):
         raise OutputError(f"{target} exists and is not a folder that Diffident has written; choose another name, or remove it first")

@@ -123,7 +123,10 @@ class _Once:
         parts = (varied(part, name) if name else part for name in ("", *names) for part in items.split(CHUNK))
         whole, at = None, 0
         for part in parts:
-            found = self._found(_keys(part), part)
+            keys = _keys(part)
+            found = self._found(keys, part)
+            for key in keys:
+                self._held.pop(key, None)
             whole = found.new_empty(len(items) * (1 + len(names)), *found.shape[1:]) if whole is None else whole
             whole[at : at + len(part)] = found
             at += len(part)

@@ -50,7 +50,8 @@ class Where:
 
     Attributes:
         map: (h, w) at the model's size, in tiles a number for each place of the item, no more than 1024 a side; larger is stranger.
-        mask: (h, w) bool: what is marked, the weak surroundings of a strong place left out. A known-good item has anything marked
+        mask: (h, w) bool: what is marked, the weak surroundings of a strong place left out, and with
+            them a weaker defect that they reach. A known-good item has anything marked
             with at most the level's probability; None where the recipe promises nothing about places.
         regions: the connected parts of the mask, strangest first.
         level: at which places are marked; NaN without a mask.

@@ -48,7 +48,7 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
 
 
 def load(folder: str | Path, precision: str = "auto") -> Model:
-    """Read a model's folder, or ``base``, which comes with Diffident.
+    """Read a model's folder, or a model that comes with Diffident by its name.
 
     Every file is checked before it is used; on other hardware its answers are checked too.
 

@@ -120,7 +120,8 @@ class PlaceByPlace(Heights):
 
     ``z = sum_b q_b / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of squares), v the
     variance of band b at the place over *all others*, smoothed over the 3 x 3 places around, and w the share of the overall
-    variance. Nothing is subtracted: a residual is already measured from what is usual at its place. An item is measured beside
+    variance. Nothing is subtracted, so this is for maps whose level hardly depends on the place, as residuals of an exact
+    denoiser are: where the level itself is high, it stays high. An item is measured beside
     the references, and a reference beside the other references and the item: each of the n + 1 is left out of its own
     measure in the same way, so p-values stay exact, no known-good item has to be set aside, and what strays far does not
     widen its own measure.
@@ -142,6 +143,7 @@ class PlaceByPlace(Heights):
     share: float = 0.5
     power: float = 0.5
     name: ClassVar[str] = "places"
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share <= 1.0 or not self.power > 0:

@@ -36,6 +36,8 @@ class Strangeness(ABC):
     name: ClassVar[str]
     #: what of an item is combined: its ``values`` or its ``maps``
     reads: ClassVar[str] = "values"
+    #: raised when the same settings give other p-values, so that old calibrations are not taken for new ones
+    version: ClassVar[int] = 1
 
     def score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray:
         """Raw strangeness of each item beside the references alone, (m,): for ranking. Larger is stranger, never clipped.
@@ -78,8 +80,8 @@ class Strangeness(ABC):
         return _checked(references, items, tails)
 
     def to_config(self) -> dict[str, object]:
-        """Name and settings, for JSON; ``diffident.calibration.combiner`` reads it back."""
-        return {"name": self.name, "settings": asdict(self)}  # type: ignore[call-overload]
+        """Name, settings and version, for JSON; ``diffident.calibration.combiner`` reads the first two back."""
+        return {"name": self.name, "settings": asdict(self), "version": self.version}  # type: ignore[call-overload]
 
     @abstractmethod
     def _score(self, references: np.ndarray, items: np.ndarray, tails: tuple[str, ...]) -> np.ndarray: ...

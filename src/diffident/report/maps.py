@@ -109,9 +109,12 @@ def _require_map(target: Path) -> None:
     """
     if not target.is_file() or target.is_symlink():
         return
-    with target.open("rb") as file:
-        if SAYS.encode() not in file.read(256):
-            raise OutputError(f"cannot write the map {target}: a file that is no map of Diffident has that name; choose another folder for maps")
+    try:
+        begins = target.read_bytes()[:256]
+    except OSError as error:
+        raise OutputError(f"cannot write the map {target}: {error.strerror}; choose another folder for maps") from error
+    if SAYS.encode() not in begins:
+        raise OutputError(f"cannot write the map {target}: a file that is no map of Diffident has that name; choose another folder for maps")
 
 
 def _scale(detector: Detector) -> Scale:

@@ -64,11 +64,12 @@ class Equalise(Step):
         """The largest of the usual sides that all but one in twenty known-good pictures have detail for.
 
         Raises:
-            TooFewItems: none at all.
+            TooFewItems: none in which anything varies.
         """
-        if not len(items):
-            raise TooFewItems("the resolution of pictures is learned from 1 known-good item or more; got none")
-        common = float(np.quantile(resolution(items).numpy(), 1 - FINE, method="lower"))
+        found = resolution(items).numpy() if len(items) else np.zeros(0)
+        if not (found > 0).any():
+            raise TooFewItems("the resolution of pictures is learned from 1 known-good item or more in which anything varies; got none")
+        common = float(np.quantile(found[found > 0], 1 - FINE, method="lower"))
         return cls(max((side for side in SIDES if side <= common), default=SIDES[0]))
 
     def __call__(self, items: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
