@@ -101,8 +101,8 @@ def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage  # here: a command's help must not wait for scipy
 
-    labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))  # type: ignore[misc]
-    peaks = np.concatenate([[np.inf], ndimage.maximum(excess, labelled, np.arange(1, count + 1))])
+    labelled = np.asarray(ndimage.label(mask, structure=np.ones((3, 3)))[0])  # type: ignore[index]
+    peaks = np.concatenate([[np.inf], np.asarray(ndimage.maximum(excess, labelled, np.arange(1, labelled.max() + 1)))])
     return mask & (excess >= HALF * peaks[labelled])
 
 
