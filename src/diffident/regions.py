@@ -103,7 +103,7 @@ def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:
 
     labelled = np.asarray(ndimage.label(mask, structure=np.ones((3, 3)))[0])  # type: ignore[index]
     peaks = np.concatenate([[np.inf], np.asarray(ndimage.maximum(excess, labelled, np.arange(1, labelled.max() + 1)))])
-    return mask & (excess >= HALF * peaks[labelled])
+    return mask & (excess >= HALF * np.take(peaks, labelled))
 
 
 def in_parts(found: Where, parts: float) -> Where:
