@@ -101,9 +101,9 @@ def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage  # here: a command's help must not wait for scipy
 
-    labelled = np.asarray(ndimage.label(mask, structure=np.ones((3, 3)))[0])  # type: ignore[index]
+    labelled = np.asarray(ndimage.label(mask, structure=np.ones((3, 3)))[0], dtype=np.intp)  # type: ignore[index]
     peaks = np.concatenate([[np.inf], np.asarray(ndimage.maximum(excess, labelled, np.arange(1, labelled.max() + 1)))])
-    return mask & (excess >= HALF * np.take(peaks, labelled))
+    return mask & (excess >= HALF * peaks[labelled])
 
 
 def in_parts(found: Where, parts: float) -> Where:
