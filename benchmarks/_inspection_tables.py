@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._common import freeze, table
+from benchmarks._draws import drawn_auroc, ends
 from benchmarks.first_inspection import alarm_rows
 from benchmarks.inspection_sets import SETS, Set
 from diffident.evaluate import auroc
@@ -37,14 +38,6 @@ def draws(of: Set) -> np.ndarray:
     return np.stack(list(redrawn(of.labels, of.test_units, REPEATS, 0)))
 
 
-def drawn_auroc(labels: np.ndarray, scores: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """AUROC of each draw, (repeats,): the share of pairs that are in order, ties by half."""
-    good, strange = scores[labels == 0], scores[labels == 1]
-    order = (strange[:, None] > good[None]) + 0.5 * (strange[:, None] == good[None])
-    often, seldom = times[:, labels == 1].astype(float), times[:, labels == 0].astype(float)
-    return np.einsum("rs,sg,rg->r", often, order, seldom, optimize=True) / (often.sum(1) * seldom.sum(1))
-
-
 def summary(pieces: Sequence[Piece], of: Set) -> tuple[list[Piece], list[Piece]]:
     """Rows of figures and rows of differences from the default, of one set: means over the seeds that a method has."""
     seeds, times = merged(pieces, of.name), draws(of)
@@ -57,13 +50,13 @@ def summary(pieces: Sequence[Piece], of: Set) -> tuple[list[Piece], list[Piece]]
 
 
 def _figures(method: str, mine: list[int], by: Any, value: Any, seeds: dict[int, Piece]) -> Piece:
-    values, ends = [value[method, s] for s in mine], np.quantile(np.mean([by[method, s] for s in mine], axis=0), [0.025, 0.975])
-    row = {"method": method, "seeds": len(mine), "AUROC": float(np.mean(values)), "95 % interval": _ends(ends), "lowest": min(values), "highest": max(values)}
+    values, over = [value[method, s] for s in mine], np.mean([by[method, s] for s in mine], axis=0)
+    row = {"method": method, "seeds": len(mine), "AUROC": float(np.mean(values)), "95 % interval": ends(over), "lowest": min(values), "highest": max(values)}
     pixels = [seeds[s]["pixels"][method]["all"] for s in mine if method in seeds[s]["pixels"]]
     if not pixels:
         return row | {"AUPRO": "", "AUPRO, 95 % interval": ""}
-    ends = np.quantile(np.mean([one["drawn"] for one in pixels], axis=0), [0.025, 0.975])
-    return row | {"AUPRO": float(np.mean([one["AUPRO"][0] for one in pixels])), "AUPRO, 95 % interval": _ends(ends)}
+    over = np.mean([one["drawn"] for one in pixels], axis=0)
+    return row | {"AUPRO": float(np.mean([one["AUPRO"][0] for one in pixels])), "AUPRO, 95 % interval": ends(over)}
 
 
 def _pair(method: str, mine: list[int], by: Any, value: Any, seeds: dict[int, Piece]) -> Piece:
@@ -74,15 +67,15 @@ def _pair(method: str, mine: list[int], by: Any, value: Any, seeds: dict[int, Pi
         "method": method,
         "seeds": len(mine),
         "AUROC of the default over it": gain,
-        "95 % interval": _ends(np.quantile(over, [0.025, 0.975])),
+        "95 % interval": ends(over),
         "p": min(1.0, p),
     }
     pixels = [(seeds[s]["pixels"][DEFAULT]["all"], seeds[s]["pixels"][method]["all"]) for s in mine if method in seeds[s]["pixels"]]
     if not pixels:
         return row | {"AUPRO of the default over it": "", "AUPRO, 95 % interval": ""}
     gain = float(np.mean([a["AUPRO"][0] - b["AUPRO"][0] for a, b in pixels]))
-    ends = np.quantile(np.mean([np.subtract(a["drawn"], b["drawn"]) for a, b in pixels], axis=0), [0.025, 0.975])
-    return row | {"AUPRO of the default over it": gain, "AUPRO, 95 % interval": _ends(ends)}
+    over = np.mean([np.subtract(a["drawn"], b["drawn"]) for a, b in pixels], axis=0)
+    return row | {"AUPRO of the default over it": gain, "AUPRO, 95 % interval": ends(over)}
 
 
 def _held(pairs: list[Piece]) -> list[Piece]:
@@ -92,10 +85,6 @@ def _held(pairs: list[Piece]) -> list[Piece]:
         so_far = max(so_far, min(1.0, pairs[i]["p"] * (len(pairs) - rank)))
         pairs[i]["p, Holm"] = so_far
     return pairs
-
-
-def _ends(pair: np.ndarray) -> str:
-    return f"{pair[0]:.3f} to {pair[1]:.3f}"
 
 
 PROTOCOL = (

@@ -4,7 +4,8 @@
     python -m benchmarks.zero_shot --piece BASE PROTOCOL RECIPE    one piece; pieces may be made side by side
     python -m benchmarks.zero_shot --so-far                        the tables of what is there
 
-A base is ``base``, the model that comes with the package, ``random``, the same with random weights, or the folder of another. Protocols are ``equal``
+A base is ``base``, the model of the package (scripts/train_base.py makes it), ``random``, the same with random weights,
+or the folder of another. Protocols are ``equal``
 (one resolution and JPEG history for all pictures) and ``raw``. Near pairs (natural pictures among each other) have a table of their own.
 References calibrate the combiner that the recipe names; a pair's figure is the AUROC of known against strange tests. Items are drawn again
 jointly for all methods. Recipes above 50 evaluations see a part of the pictures, which the table states.
@@ -22,10 +23,12 @@ import numpy as np
 
 import diffident as dd
 from benchmarks._common import freeze, keep, kept, machine, source, table
+from benchmarks._draws import drawn_auroc, ends
 from benchmarks.zero_shot_sets import Pair, equal, pairs, strange_to, worlds
 from diffident.calibration import Calibration, combiner
 from diffident.evaluate import auroc
 from diffident.evaluate.nulls import BASELINES
+from diffident.folder import MANIFEST, placed
 from diffident.recipes import recipe
 from diffident.scorer import Scorer
 from diffident.scores import Scores
@@ -83,13 +86,11 @@ def pixels(protocol: str) -> dict[str, Piece]:
 
 def drawn(pair: Pair, made: Piece, times: dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
     """AUROC of a pair, and of each draw of its tests, (repeats,)."""
-    known, strange = np.array(made["scores"][pair.known][pair.known]), [np.array(made["scores"][pair.known][name]) for name in strange_to(pair)]
-    often = times[pair.known][:, : len(known)].astype(float)
-    seldom = np.concatenate([times[name][:, : len(one)] for name, one in zip(strange_to(pair), strange, strict=True)], axis=1).astype(float)
-    other = np.concatenate(strange)
-    order = (other[:, None] > known) + 0.5 * (other[:, None] == known)
-    value = auroc(np.repeat([0, 1], [len(known), len(other)]), np.concatenate([known, other]))
-    return value, np.einsum("rs,sk,rk->r", seldom, order, often, optimize=True) / (seldom.sum(1) * often.sum(1))
+    names = [pair.known, *strange_to(pair)]
+    said = [np.array(made["scores"][pair.known][name]) for name in names]
+    labels, scores = np.repeat([0, 1], [len(said[0]), sum(map(len, said[1:]))]), np.concatenate(said)
+    often = np.concatenate([times[name][:, : len(one)] for name, one in zip(names, said, strict=True)], axis=1)
+    return auroc(labels, scores), drawn_auroc(labels, scores, often)
 
 
 def resampled() -> dict[str, np.ndarray]:
@@ -116,17 +117,12 @@ def summary(made: Sequence[Piece], near: bool) -> list[dict[str, object]]:
                 "recipe": name,
                 "evaluations": f"{one['cost'][0]} + {one['cost'][1]} J",
                 "AUROC": value,
-                "95 % interval": _ends(draws),
-                "over its random twin": "" if twin is None else f"{value - twin[0]:+.3f} ({_ends(draws - twin[1])})",
-                "the default over it": "" if default is None or name == DEFAULT else f"{default[0] - value:+.3f} ({_ends(default[1] - draws)})",
+                "95 % interval": ends(draws),
+                "over its random twin": "" if twin is None else f"{value - twin[0]:+.3f} ({ends(draws - twin[1])})",
+                "the default over it": "" if default is None or name == DEFAULT else f"{default[0] - value:+.3f} ({ends(default[1] - draws)})",
             }
         )
     return rows
-
-
-def _ends(draws: np.ndarray) -> str:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{low:.3f} to {high:.3f}"
 
 
 def key(base: str, protocol: str, name: str) -> str:
@@ -162,6 +158,9 @@ def main() -> None:
     parser.add_argument("--piece", nargs=3, metavar=("BASE", "PROTOCOL", "RECIPE"), help="make this piece only")
     parser.add_argument("--so-far", action="store_true", help="show the tables of the pieces that are there, and make none")
     asked = parser.parse_args()
+    if not (placed("base") / MANIFEST).is_file():
+        print("skipped: this version comes without a base model; train it with python scripts/train_base.py. Nothing was written")
+        return
     wanted = [] if asked.so_far else [tuple(asked.piece)] if asked.piece else every()
     for one in wanted:
         if key(*one) not in kept(NAME):

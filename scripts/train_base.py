@@ -1,4 +1,4 @@
-"""Trains the base model that comes with the package, on pictures that owe nobody a licence (see base_pictures.py).
+"""Trains the base model that is to come with the package, on pictures that owe nobody a licence (see base_pictures.py).
 
     python scripts/train_base.py                     write src/diffident/weights/base_1; interrupted, it goes on
     python scripts/train_base.py --images 100000 --out elsewhere

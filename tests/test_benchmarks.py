@@ -10,8 +10,11 @@ import pytest
 
 import diffident as dd
 from benchmarks import _common, inspection_sets, large_images
+from benchmarks._draws import drawn_auroc
 from benchmarks._learned import asked_at_once, ranked
+from diffident.evaluate import auroc
 from diffident.scorer import Scorer
+from scripts import base_pictures
 
 
 def test_a_piece_is_kept_until_the_benchmark_is_frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,3 +89,23 @@ def test_large_pictures_may_be_flagged_no_more_often_than_their_parts_allow() ->
     assert 10 < high < 20
     assert large_images.exact(0, 100)[0] == 0
     assert large_images.exact(100, 100) == (pytest.approx(0.0250 ** (1 / 100), abs=1e-6), 1.0)
+
+
+def test_of_each_unit_one_is_drawn() -> None:
+    units, rows = np.array([5, 5, 7, 7, 7, 9, 9]), np.array([0, 1, 2, 3, 4, 5])
+    drawn = [inspection_sets.once(units, rows, seed) for seed in range(20)]
+    assert all(units[one].tolist() == [5, 7, 9] and set(one) <= set(rows) for one in drawn)
+    assert len({tuple(one) for one in drawn}) > 1 and np.array_equal(drawn[3], inspection_sets.once(units, rows, 3))
+
+
+def test_an_item_that_is_drawn_twice_counts_twice() -> None:
+    rng = np.random.default_rng(0)
+    labels, scores, times = np.repeat([0, 1], [8, 6]), rng.integers(0, 5, 14).astype(float), rng.integers(1, 4, (5, 14))
+    expected = [auroc(np.repeat(labels, often), np.repeat(scores, often)) for often in times]
+    assert drawn_auroc(labels, scores, times) == pytest.approx(expected)
+
+
+def test_a_picture_of_the_base_follows_from_its_number() -> None:
+    first, again = base_pictures.pictures(3, 2), base_pictures.pictures(4, 1)
+    assert first.shape == (2, 3, 32, 32) and first.dtype == np.float32 and np.abs(first).max() <= 1
+    assert np.array_equal(first[1], again[0]) and not np.array_equal(first[0], first[1])

@@ -19,7 +19,6 @@ from .errors import DamagedModel, NewerFormat, NotAModel, OutputError
 FORMAT = 1
 MANIFEST = "diffident.json"
 
-
 #: Models that come with the package, by the names that find them; the name without a number is that of the latest.
 BUNDLED = {"base": "base_1", "base-1": "base_1"}
 

@@ -96,8 +96,8 @@ def where(fine: np.ndarray, blocky: np.ndarray, places: Places, row: int, level:
 def _drawn_in(mask: np.ndarray, excess: np.ndarray) -> np.ndarray:
     """Of each connected part of a mask what exceeds the ceiling by at least half as much as its highest place does.
 
-    A strong defect shows at every place whose surroundings hold it: marked by the ceiling alone, one of twelve pixels on a screw
-    took up to fifteen times its area.
+    A strong defect shows at every place whose surroundings hold it: marked by the ceiling alone, those that were
+    planted on screws took six to fifteen times their area.
     """
     from scipy import ndimage  # here: a command's help must not wait for scipy
 

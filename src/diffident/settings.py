@@ -68,7 +68,7 @@ class Training:
         space: where the diffusion lives, unless the recipe says it: ``pixels``, ``haar`` or ``features``.
         images_seen: items shown to the network in all.
         width: channels of the network on its finest grid, a multiple of 32; coarser grids have one and a half and two times as many.
-        prepare: what is done to items before they enter the space, in this order: ``photometry``, ``registration``, or ``auto``, which
+        prepare: what is done to items before they enter the space, in this order: ``equalise``, ``photometry``, ``registration``, or ``auto``, which
             takes registration if it makes known-good items more alike. None: what the recipe wants.
         vary: known-good items are learned from once more, changed: ``mirror``, ``upside-down``, ``half-turn``, or ``auto``, which takes
             what known-good items do not tell from themselves. Exact denoisers only. None: what the recipe wants.

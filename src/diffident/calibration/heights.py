@@ -45,7 +45,7 @@ class Heights(Strangeness):
     reads: ClassVar[str] = "maps"
 
     def places(self, references: np.ndarray, items: np.ndarray) -> Places:
-        """Where each item stands out, each beside the references and itself; the same alone and in any company.
+        """Where each item stands out, each beside all others; the same alone and in any company.
 
         Raises:
             TooFewReferences: there are none.
@@ -121,10 +121,9 @@ class PlaceByPlace(Heights):
     ``z = sum_b q_b / sqrt((1 - w) v_b + w mean(v_b))`` with q the map to a power (a root draws in the long tail of squares), v the
     variance of band b at the place over *all others*, smoothed over the 3 x 3 places around, and w the share of the overall
     variance. Nothing is subtracted, so this is for maps whose level hardly depends on the place, as residuals of an exact
-    denoiser are: where the level itself is high, it stays high. An item is measured beside
-    the references, and a reference beside the other references and the item: each of the n + 1 is left out of its own
-    measure in the same way, so p-values stay exact, no known-good item has to be set aside, and what strays far does not
-    widen its own measure.
+    denoiser are: where the level itself is high, it stays high. An item is measured beside the references, and a reference
+    beside the other references and the item: each of the n + 1 is left out of its own measure in the same way, so p-values
+    stay exact, no known-good item has to be set aside, and what strays far does not widen its own measure.
 
     Attributes:
         share: w in [0, 1]; 1 takes one deviation for all places.
