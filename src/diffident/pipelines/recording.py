@@ -223,7 +223,7 @@ class Recording:
         return method(*args, **named)
 
     def _heard(self, network: nn.Module, asked: object, output: Any) -> None:
-        first = output if isinstance(output, Tensor) else output[0]
+        first = output if isinstance(output, Tensor) else next(iter(output.values() if isinstance(output, Mapping) else output), None)
         if isinstance(first, Tensor):
             self._said.append(first.detach().clone())
 
