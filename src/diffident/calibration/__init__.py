@@ -12,15 +12,21 @@ from ..errors import NotFinite, NotPerElement, TooFewReferences, WrongShape
 from ..scores import Scores
 from .combiners import COMBINERS, combiner
 from .depth import Depth, Limit
+from .drift import Drift, DriftState
 from .fusion import Fusion
 from .heights import Heights, Highest, PlaceByPlace, Places
 from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, require_served, smallest_p
+from .risk import Approved, Certified, needed_trials, release_threshold, withhold_threshold
 from .strangeness import Gaussian, Ranks, Robust, Strangeness
 
 __all__ = [
     "COMBINERS",
+    "Approved",
     "Calibration",
+    "Certified",
     "Depth",
+    "Drift",
+    "DriftState",
     "Fusion",
     "Gaussian",
     "Heights",
@@ -39,8 +45,11 @@ __all__ = [
     "false_discoveries",
     "fewest_discoveries",
     "needed",
+    "needed_trials",
+    "release_threshold",
     "require_served",
     "smallest_p",
+    "withhold_threshold",
 ]
 
 
