@@ -54,6 +54,11 @@ class Probe(ABC):
         """The streams of the model's network that it reads; a walk keeps them when it asks its own question."""
         return ()
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the record of how a sample was made can hold its column without a question of its own."""
+        return False
+
     @abstractmethod
     def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
         """The answer, (n, ...); that of one item may not depend on the others."""
@@ -217,6 +222,41 @@ def _pooled(stream: Tensor, pool: int) -> Tensor:
     for axis in range(2, stream.ndim if pool > 1 else 0):
         stream = torch.stack([cell.mean(axis) for cell in stream.split(pool, axis)], axis)
     return stream
+
+
+@registry.registered("probes", "guidance-gap")
+@dataclass(frozen=True)
+class GuidanceGap(Probe):
+    """How far the answer under a condition lies from the answer without one, as a root mean square over elements.
+
+    sqrt(mean (E[x0 | x_t, condition] - E[x0 | x_t])^2). The answer without a condition is the walk's own, as it was recorded: take a walk that does not
+    clip. A guided pipeline asks both anyhow: its recording fills the column at no cost.
+
+    Column ``guidance gap``, (n,), in units of an element. Cost: one evaluation.
+
+    Raises:
+        Unconditional: when asked of a denoiser that takes no condition, or not this one.
+
+    Source: Ho & Salimans 2022 (classifier-free guidance, 2207.12598).
+    """
+
+    condition: int | str = 0
+
+    @property
+    def name(self) -> str:
+        return "guidance gap"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(1)
+
+    @property
+    def recorded(self) -> bool:
+        return True
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        gap = denoiser.given(self.condition)(look.x, look.alpha, look.sigma) - look.denoised
+        return gap.flatten(1).square().mean(1).sqrt()
 
 
 def probe(name: str, **settings: Any) -> Probe:

@@ -72,8 +72,14 @@ def sighted_world(shape: tuple[int, ...] = (1, 4, 4), n: int = 64, dtype: torch.
     return World(Sighted(known.denoiser, shape), known.ordinary, known.strange)
 
 
+def guided_world(shape: tuple[int, ...] = (1, 4, 4), n: int = 64, dtype: torch.dtype = torch.float64) -> World[GaussianMixture]:
+    """The two modes, and items that were asked for under condition 0, the first of them; strange items lie between, half-way to the other."""
+    known = modes_world(shape, n, dtype)
+    return World(known.denoiser, known.denoiser.given(0).draw(n, seed=1), known.strange)
+
+
 #: the known worlds that a statistic may name
-WORLDS: dict[str, Callable[..., World[Denoiser]]] = {"gaussian": gaussian_world, "modes": modes_world, "sighted": sighted_world}
+WORLDS: dict[str, Callable[..., World[Denoiser]]] = {"gaussian": gaussian_world, "modes": modes_world, "sighted": sighted_world, "guided": guided_world}
 
 #: one walk of each kind, on which every statistic must stand
 WALKS: tuple[Walk, ...] = (

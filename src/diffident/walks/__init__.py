@@ -11,6 +11,7 @@ from .reconstruct import Reconstruct
 from .renoise import Renoise
 from .restore import Restore
 from .sample import Sample
+from .sampled import Sampled
 from .unasked import Unasked
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Renoise",
     "Restore",
     "Sample",
+    "Sampled",
     "Unasked",
     "Walk",
     "common_noise",
