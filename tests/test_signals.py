@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,14 +13,18 @@ import diffident as dd
 from diffident import levels
 from diffident.denoiser import Denoiser, GaussianMixture
 from diffident.errors import InvalidSetting, Unconditional, WrongShape
+from diffident.evaluate import realism
+from diffident.laplace import FEATURES, LaplaceVariance, travelled
 from diffident.modalities.image import Image
 from diffident.model import Model
-from diffident.probes import Cost, GuidanceGap
+from diffident.networks import MLP
+from diffident.precondition import Learned
+from diffident.probes import Cost, ExactTrace, GuidanceGap, HutchinsonTrace, Nudge
 from diffident.recipes import Reading, Recipe, recipe, recipe_from
 from diffident.statistics import find
 from diffident.testing import gaussian_world, modes_world
 from diffident.trajectory import Trajectory
-from diffident.walks import Clean, Compare, Encode, Reconstruct, Sample, Sampled
+from diffident.walks import Clean, Compare, Encode, Reconstruct, Renoise, RoundTrip, Sample, Sampled, Turned
 
 
 def sampled(n: int = 3, steps: int = 12) -> Trajectory:
@@ -147,6 +152,148 @@ def test_learning_refuses_such_a_recipe_before_the_work() -> None:
         dd.train("no-such-folder", "introspection")
 
 
+def between(level: float, exact: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posterior spread at one told level of good samples of four modes on a line, and of failures beyond six deviations from all of them."""
+    modes = GaussianMixture(torch.tensor([[1.0], [2.0], [4.0], [5.0]], dtype=torch.float64), torch.full((4,), 0.05**2, dtype=torch.float64))
+    good = torch.cat([mode + 0.05 * torch.linspace(-3, 3, 61, dtype=torch.float64) for mode in (1, 2, 4, 5)])[:, None]
+    failed = torch.cat([torch.linspace(low + 0.3, high - 0.3, 41, dtype=torch.float64) for low, high in ((1, 2), (2, 4), (4, 5))])[:, None]
+    settings = {"elements": 1} if exact else {}
+    read = find("posterior_spread")
+    found = [read(Clean(levels.exploding([level]))(modes, items, read.asked(settings)), settings)[:, 0] for items in (good, failed)]
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("level", [0.05, 0.07, 0.1, 0.14, 0.2])
+def test_failures_between_modes_spread_further_than_every_good_sample(level: float) -> None:
+    good, failed = between(level)
+    assert failed.min() > good.max()
+
+
+def test_neither_half_of_the_spread_suffices() -> None:
+    """At the middle of two modes nothing moves, and near one of them nothing is unsure."""
+    modes = GaussianMixture(torch.tensor([[-1.0], [1.0]], dtype=torch.float64), torch.full((2,), 0.0025, dtype=torch.float64))
+    items = torch.tensor([[0.0], [0.5], [1.1]], dtype=torch.float64)  # two failures and a good sample at two deviations
+    film = Clean(levels.exploding([0.2]))(modes, items, [ExactTrace(1)])
+    moved, trace = (film.denoised - items).square().flatten(), film.columns["exact trace"][0]
+    assert moved[0] < 1e-9 < moved[2] and trace[1] == pytest.approx(trace[2].item(), rel=1e-3)
+    spread = find("posterior_spread")(film, {"elements": 1})[:, 0]
+    assert spread[:2].min() > 10 * spread[2]
+
+
+@pytest.mark.parametrize("levels_asked", [levels.exploding([0.1, 0.7]), levels.angular([0.1, 0.7])], ids=["exploding", "preserving"])
+def test_the_spread_is_the_mean_squared_distance_to_what_may_be_true(levels_asked: levels.Levels) -> None:
+    """In one Gaussian all is known: variance v shrinks to v s^2 / (v + s^2), and the mean to v / (v + s^2) of y, in every direction."""
+    world = gaussian_world((3,), n=2)
+    axes, variances = world.denoiser.axes[0], world.denoiser.variances[0]
+    film = Clean(levels_asked)(world.denoiser, world.ordinary[:4], [ExactTrace(3), HutchinsonTrace(8)])
+    along = world.ordinary[:4].flatten(1) @ axes
+    for i, s in enumerate((0.1, 0.7)):
+        left = s**2 / (variances + s**2)
+        expected = ((left * along).square() + variances * left).sum(1)
+        torch.testing.assert_close(find("posterior_spread")(film, {"elements": 3})[:, i], expected / 3, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(find("intrinsic_dimension")(film, {"elements": 3})[:, i], expected / s**2, rtol=1e-6, atol=1e-9)
+
+
+def test_signs_and_elements_agree_on_the_trace() -> None:
+    world = modes_world((2, 2), n=4)
+    film = Clean(levels.angular([0.4]))(world.denoiser, world.strange[:4], [ExactTrace(4), HutchinsonTrace(2000)])
+    torch.testing.assert_close(film.columns["trace"], film.columns["exact trace"], rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 1.0])
+def test_in_one_gaussian_the_roughness_is_what_noise_takes(ratio: float) -> None:
+    world = GaussianMixture(torch.zeros(1, 4, dtype=torch.float64), torch.tensor([0.09], dtype=torch.float64))
+    film = Clean(levels.angular([ratio]))(world, world.draw(3), [Nudge()])
+    expected = ratio**2 / (0.09 + ratio**2)
+    torch.testing.assert_close(find("score_roughness")(film), torch.full((3, 1), expected, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_a_round_trip_comes_home_where_the_flow_is_smooth_and_not_between_modes() -> None:
+    """In one Gaussian steps up and down the same levels undo each other ever better; its first answer is exact: the last one of the way down."""
+    world = gaussian_world((2,))
+    errors = [find("residual").numbers(RoundTrip(1.0, steps, 0.02)(world.denoiser, world.ordinary[:8]), {"last": True}).mean().item() for steps in (4, 64)]
+    film = RoundTrip(1.0, 4, 0.02)(world.denoiser, world.ordinary[:8])
+    assert len(film) == 7 == RoundTrip(1.0, 4, 0.02).evaluations and film.sigma[3] == film.sigma.max()
+    assert errors[1] < 0.1 * errors[0]
+    modes = modes_world((2,))
+    good, failed = (find("residual").numbers(RoundTrip()(modes.denoiser, items), {"last": True}) for items in (modes.ordinary, modes.strange))
+    assert failed.median() > 5 * good.median()
+
+
+def test_disagreement_is_the_variance_among_repeats() -> None:
+    world = modes_world((2, 3))
+    film = Renoise(levels.angular([0.3, 1.0]), repeats=3)(world.denoiser, world.strange[:4])
+    expected = (film.denoised[:3].var(0) + film.denoised[3:].var(0)) / 2
+    torch.testing.assert_close(find("disagreement").map(film), expected)
+
+
+def test_what_does_not_mind_being_turned_agrees_with_itself_and_what_does_is_seen_where_it_does() -> None:
+    """A denoiser that treats all places alike answers turned items with turned answers; one with modes of its own at every place does not."""
+    alike = GaussianMixture(torch.zeros(1, 1, 4, 5, dtype=torch.float64), torch.tensor([0.3], dtype=torch.float64))
+    items = alike.draw(3, seed=2)
+    assert find("disagreement").map(Turned()(alike, items)).abs().max() < 1e-20
+    pattern = torch.zeros(1, 1, 4, 5, dtype=torch.float64)
+    pattern[0, 0, 1, 0] = 1.0
+    of_place = GaussianMixture(pattern, torch.tensor([0.3], dtype=torch.float64))
+    found = find("disagreement").map(Turned()(of_place, items))
+    assert found[:, 0, 1, 0].min() > 0 and found[:, 0, 3, 2].max() < 1e-20
+    gain = 0.04 / (0.3 + 0.04)  # of the pattern, at told .2; of its four views one finds it where it is
+    assert found[0, 0, 1, 0].item() == pytest.approx(gain**2 / 4, rel=1e-6)
+
+
+def test_realism_is_as_a_slow_reading_says() -> None:
+    rng = np.random.default_rng(0)
+    known, items = rng.normal(size=(15, 2, 3)), 2 * rng.normal(size=(6, 2, 3))
+    flat = known.reshape(15, 6)
+    reach = [sorted(np.linalg.norm(flat - one, axis=1))[3] for one in flat]
+    kept = sorted(range(15), key=lambda i: reach[i])[:8]
+    expected = [max(reach[i] / np.linalg.norm(flat[i] - item.ravel()) for i in kept) for item in items]
+    np.testing.assert_allclose(realism(known, items, 3), expected)
+    assert realism(known, known[kept[:1]], 3)[0] == np.inf
+    with pytest.raises(InvalidSetting, match="neighbour 15 among the 14 others"):
+        realism(known, items, 15)
+    with pytest.raises(WrongShape, match="samples of 2 elements"):
+        realism(known, items[:, :, 0], 3)
+
+
+def learned() -> Learned:
+    net = MLP((4,), width=32, blocks=1)
+    return Learned(net, torch.zeros(4), torch.ones(4), "fp32").untrained(3)
+
+
+def test_the_last_layer_leaves_open_what_bayesian_regression_leaves_open() -> None:
+    """Where features do not correlate the diagonal is exact: here made of one feature at a time, against the inverse of the full precision."""
+    fisher = torch.tensor([3.0, 0.0, 8.0], dtype=torch.float64)
+    data = torch.cat([torch.eye(3)[[0] * 3], torch.eye(3)[[2] * 8]]).double()
+    full = torch.linalg.inv(torch.eye(3, dtype=torch.float64) * 0.5 + data.T @ data)
+    phi = torch.tensor([[1.0, 2.0, -3.0]], dtype=torch.float64)
+    torch.testing.assert_close(LaplaceVariance(fisher, 0.5).of(phi), torch.einsum("ni,ij,nj->n", phi, full, phi))
+
+
+def test_the_fisher_information_is_a_sum_over_items() -> None:
+    model, items = learned(), torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    once = LaplaceVariance.fit(model, items, levels.angular([0.3, 1.0]), chunk=4)
+    twice = LaplaceVariance.fit(model, torch.cat([items, items]), levels.angular([0.3, 1.0]))
+    torch.testing.assert_close(twice.fisher, 2 * once.fisher, rtol=1e-5, atol=0)
+    film = Clean(levels.angular([0.3]))(model, items, [FEATURES])
+    held = torch.nn.functional.silu(film.columns["activations finest"][0].double())
+    torch.testing.assert_close(once(film)[:, 0], (held.square() / (1 + once.fisher)).sum(1), rtol=1e-5, atol=0)
+    assert (twice(film) < once(film)).all()
+
+
+def test_uncertainty_travels_as_monte_carlo_says() -> None:
+    """eps(x) = c x + w with w drawn anew at every level: a linear world, in which the recursion is exact."""
+    down, start, c, gamma = levels.angular([2.0, 1.0, 0.5, 0.2]), torch.full((1, 1), 0.7, dtype=torch.float64), 0.8, 0.3
+    mean, variance = travelled(lambda x, alpha, sigma: (c * x, torch.full_like(x, gamma**2)), down, start, draws=4)
+    generator = torch.Generator().manual_seed(1)
+    x = start.expand(200_000, 1)
+    for (alpha, sigma), (alpha_next, sigma_next) in itertools.pairwise([*down, (1.0, 0.0)]):
+        eps = c * x + gamma * torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        x = alpha_next * (x - sigma * eps) / alpha + sigma_next * eps
+    assert mean.item() == pytest.approx(x.mean().item(), abs=0.01)
+    assert variance.item() == pytest.approx(x.var().item(), rel=0.02)
+
+
 class Never(Denoiser):
     def __call__(self, x_t: torch.Tensor, alpha: object, sigma: object) -> torch.Tensor:
         raise RuntimeError("nobody was to ask")
@@ -160,6 +307,15 @@ REFUSED = {
     "a network": (lambda: Recipe("bad", (Reading(Sampled(), "activations"),)), InvalidSetting, "its walk asks nothing"),
     "a window upside down": (lambda: find("indecision")(sampled(), {"low": 0.5, "high": 0.1}), InvalidSetting, "low=0.5, high=0.1"),
     "a single look": (lambda: sampled(steps=1).within(0.0, 1.0), WrongShape, "this record has one"),
+    "too many elements": (lambda: ExactTrace(65), InvalidSetting, "1 to 64 elements; got 65"),
+    "other elements": (lambda: Clean()(modes_world((3,)).denoiser, torch.zeros(1, 3), [ExactTrace(4)]), WrongShape, "of 4 elements, and these have 3"),
+    "no nudge": (lambda: Nudge(0.0), InvalidSetting, "rho=0"),
+    "no shift": (lambda: Turned(shift=0), InvalidSetting, "shift=0"),
+    "a trip that goes nowhere": (lambda: RoundTrip(0.1, 3, 0.2), InvalidSetting, "start=0.1, end=0.2"),
+    "no prior": (lambda: LaplaceVariance(torch.ones(2), 0.0), InvalidSetting, "above 0; got 0"),
+    "no items": (lambda: LaplaceVariance.fit(learned(), torch.zeros(0, 4), levels.angular([1.0])), InvalidSetting, "got none"),
+    "other features": (lambda: LaplaceVariance(torch.ones(2)).of(torch.ones(1, 3)), WrongShape, "from 2 features, and these are 3"),
+    "odd draws": (lambda: travelled(lambda x, a, s: (x, x), levels.angular([1.0]), torch.zeros(1, 1), 3), InvalidSetting, "draws=3"),
     "no cells": (lambda: find("activations")(sampled(), {"cells": 0}), InvalidSetting, "cells=0"),
 }
 

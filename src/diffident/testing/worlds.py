@@ -15,7 +15,7 @@ from .. import levels as grids
 from ..denoiser import Denoiser, GaussianMixture, Level
 from ..networks import network
 from ..precondition import Learned
-from ..walks import Clean, Compare, Descend, Encode, Forward, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk
+from ..walks import Clean, Compare, Descend, Encode, Forward, Inpaint, Reconstruct, Renoise, Restore, RoundTrip, Sample, Walk
 
 Answers = TypeVar("Answers", bound=Denoiser, covariant=True)
 
@@ -88,6 +88,7 @@ WALKS: tuple[Walk, ...] = (
     Clean(grids.angular([0.3, 1.0, 2.0])),
     Reconstruct(start=1.0, steps=4, end=0.1),
     Restore(start=1.0, steps=3, end=0.1),
+    RoundTrip(start=1.0, steps=3, end=0.1),
     Descend(pull=0.5),
     Forward(grids.cosine(6)),
     Inpaint(start=2.0, steps=3, end=0.1),
