@@ -33,8 +33,8 @@ def realism(known: ArrayLike, items: ArrayLike, k: int = 3) -> np.ndarray:
         InvalidSetting: k below 1, or not below the number of known-good items.
 
     Example:
-        >>> realism([[0.0], [1.0], [2.0], [9.0]], [[2.5], [5.0]], k=1).tolist()
-        [2.0, 0.3333333333333333]
+        >>> realism([[0.0], [1.0], [2.0], [9.0]], [[1.5], [5.0]], k=1).tolist()
+        [2.0, 0.25]
 
     Source: Kynkaanniemi et al. 2019 (improved precision and recall, 1904.06991).
     """

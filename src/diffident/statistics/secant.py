@@ -30,7 +30,7 @@ def secant(trajectory: Trajectory, *, low: float = 0.03, high: float = 0.15) -> 
     >>> modes = GaussianMixture(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.01, 0.01]))
     >>> film = Renoise(exploding([0.1]), repeats=4)(modes, torch.tensor([[1.0], [0.0]]))
     >>> secant(film).round(decimals=1).tolist()
-    [0.5, 9.3]
+    [0.5, 5.0]
 
     Source: our own; by Miyasawa 1961 the Jacobian is the posterior covariance, which is large between modes.
     """
