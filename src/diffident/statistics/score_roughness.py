@@ -19,7 +19,9 @@ def score_roughness(trajectory: Trajectory, *, rho: float = 0.1) -> Float[Tensor
     sigma ||eps(x + r e) - eps(x)|| / r with e = eps / ||eps||, r = ``rho`` sigma. In a Gaussian of variance v it is sigma^2 / (alpha^2 v + sigma^2), 1 where
     the model knows one answer only, and above 1 where two modes meet.
 
-    One evaluation more, and no derivative. It looks along one direction: a boundary that runs along the pull stays unseen.
+    One evaluation more, and no derivative. It looks along one direction: a boundary that runs along the pull stays unseen. And it sees the boundary alone:
+    a failure well inside the reach of one mode is as smooth as a good sample, and one on the way to the boundary smoother. Beside
+    ``posterior_spread``, not in its place.
 
     Walks: Clean, Renoise, that do not clip. Shape: (n, levels). Unit: none. Sign: larger is stranger.
 
