@@ -20,7 +20,7 @@ FLOORS = [
     {"trajectory", "denoiser", "positions", "patches", "texture", "kinds", "levels", "noise", "networks", "weights"},
     {"precondition", "steps", "variations", "spaces", "tiles"},
     {"walks", "probes"},
-    {"statistics"},
+    {"statistics", "laplace"},
     {"calibration", "scores", "rows", "regions", "verdict", "release", "recipes"},
     {"data", "modalities", "pipelines", "folder", "model", "references", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
     {"scorer", "mosaic", "detector", "guard", "learning", "lessons", "assessment", "testing"},
