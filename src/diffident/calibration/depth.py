@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..errors import InvalidSetting
-from .ranks import evidence_p, reaches
+from .ranks import reaches
 from .strangeness import TIE
 
 #: The one measure with a meaning here: the share of an item's elements that are finite numbers.
@@ -148,9 +148,9 @@ def _stands(references: Sequence[Mapping[str, float]], item: Mapping[str, float]
 
 def _loudest(rows: np.ndarray, far: np.ndarray, names: tuple[str, ...]) -> str:
     """The measure by which an item, the last row, is rarest; of several as rare the one that is farthest out."""
-    known = np.nan_to_num(rows, nan=0.0)
-    rare = evidence_p(known[:-1], known[-1:], ("both",) * len(names))[0]
+    known, own = rows[:-1], rows[-1]
+    rare = np.minimum((known >= own).sum(axis=0), (known <= own).sum(axis=0))
     j = int(np.lexsort((-far, rare))[0])
-    value, low, high = rows[-1, j], rows[:-1, j].min(), rows[:-1, j].max()
-    together = "" if not low <= value <= high else "by its measures together, most by "
-    return f"{together}{names[j]} {value:.3g}, known-good items have {low:.3g} to {high:.3g}"
+    low, high = known[:, j].min(), known[:, j].max()
+    together = "" if rare[j] == 0 else "by its measures together, most by "
+    return f"{together}{names[j]} {own[j]:.3g}, known-good items have {low:.3g} to {high:.3g}"

@@ -40,6 +40,13 @@ KINDS = click.option(
 )
 
 
+def deciding(detector: Detector, flag: float | None = None, abstain: float | None = None, depth: float | None = None) -> Detector:
+    """The detector with the levels that are given in place of its own."""
+    from dataclasses import replace
+
+    return replace(detector, policy=detector.policy.changed(flag, abstain, depth))
+
+
 def bar(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:
     """Shows progress on standard error where that is a terminal, and nothing elsewhere: done, per second, time left.
 

@@ -80,8 +80,7 @@ def command(
     from ..verdict import header
 
     kept = _kept(items, {"--report": report, "--maps": maps, "--regions": regions, "--keep-scores": keep_scores, "--kind": kind})
-    loaded = Detector.load(model, precision)
-    detector = replace(loaded, policy=loaded.policy.changed(flag, abstain, depth))
+    detector = _show.deciding(Detector.load(model, precision), flag, abstain, depth)
     policy = detector.settled()
     if kept is not None:
         return _tell(_again(detector, kept, policy, fdr, out), {"rows": out}, strangest, as_json)

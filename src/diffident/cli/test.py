@@ -43,16 +43,13 @@ def command(
     Beside the model's own recipe stand the same recipe asked of an untrained model, cheap baselines that learn from
     DIR/train/good, and null scores that know nothing of what is good. Figures have 95 % intervals.
     """
-    from dataclasses import replace
-
     from ..assessment import assess
     from ..detector import Detector
     from ..evaluate.labelled import Labelled
 
     if out is not None:
         _require_writable(Path(out))
-    loaded, labelled = Detector.load(model, precision), Labelled.open(folder)
-    detector = replace(loaded, policy=loaded.policy.changed(depth=depth))
+    detector, labelled = _show.deciding(Detector.load(model, precision), depth=depth), Labelled.open(folder)
     if kind or detector.model.kinds:  # the folders of DIR say what is wrong with an item, not what it is
         detector.model.require(kind)
         labelled = labelled.of_kind(kind)
