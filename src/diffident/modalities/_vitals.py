@@ -41,7 +41,7 @@ MEDIAN = 0.6745
 
 
 def texture(grey: np.ndarray) -> dict[str, float]:
-    """Seven plain measures of grey values (h, w), 0 black and 1 white; each a finite number whatever the picture.
+    """Seven plain measures of grey values (h, w), 0 black and 1 white, none of them NaN; each measure is a finite number.
 
     ``brightness``: the mean. ``detail``: the effective resolution as a share of the side, 1 is all that the pixels can hold; the rule
     is that of :func:`diffident.steps.equalise.resolution`, line by line instead of in the plane, which is cheaper. ``noise``: the robust
@@ -54,7 +54,7 @@ def texture(grey: np.ndarray) -> dict[str, float]:
     >>> texture(np.zeros((8, 8)))["detail"]
     0.0
     """
-    held = np.clip(np.nan_to_num(grey, nan=0.0), -FAR, FAR)
+    held = np.clip(grey, -FAR, FAR)
     found = middle(held)
     return {
         "brightness": float(held.mean(dtype=np.float64)),
