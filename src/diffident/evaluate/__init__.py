@@ -3,5 +3,6 @@
 from .nulls import BASELINES, NULLS
 from .pixels import aupro, pixel_auroc, pixel_intervals
 from .ranking import Interval, auroc, average_precision, fpr_at, interval
+from .realism import realism
 
-__all__ = ["BASELINES", "NULLS", "Interval", "aupro", "auroc", "average_precision", "fpr_at", "interval", "pixel_auroc", "pixel_intervals"]
+__all__ = ["BASELINES", "NULLS", "Interval", "aupro", "auroc", "average_precision", "fpr_at", "interval", "pixel_auroc", "pixel_intervals", "realism"]
