@@ -132,7 +132,8 @@ def _classifier(name: str, judge: str) -> nn.Module:
     torch.manual_seed(seed)
     made, place = make(), CACHE / f"{name}-{judge}-{ROUNDS}.safetensors"
     if not place.exists():
-        _learn(made, *(of[:LEARNS] for of in _read(name)), seed)
+        images, classes = _read(name)
+        _learn(made, images[:LEARNS], classes[:LEARNS], seed)
         CACHE.mkdir(parents=True, exist_ok=True)
         save_file({key: tensor.contiguous() for key, tensor in made.state_dict().items()}, place)
     made.load_state_dict(load_file(place))
@@ -145,7 +146,7 @@ def _learn(classifier: nn.Module, images: Tensor, classes: Tensor, seed: int) ->
     optimiser = torch.optim.Adam(classifier.parameters(), 2e-3)
     course = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     rng = np.random.default_rng(seed)
-    for step in range(steps):
+    for _ in range(steps):
         mine = torch.from_numpy(rng.integers(0, len(images), BATCH))
         moved = torch.roll(images[mine], tuple(rng.integers(-2, 3, 2).tolist()), (2, 3))
         loss = F.cross_entropy(classifier(moved), classes[mine], label_smoothing=0.05)
