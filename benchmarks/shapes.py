@@ -22,7 +22,7 @@ from diffident.optimise import Schedule
 #: Corners of each shape, in the order of their panels.
 KINDS = {"triangle": 3, "square": 4, "pentagon": 5}
 #: Of a panel in pixels; of a shape in square pixels; how far a shape keeps from the edge of its panel.
-SIDE, AREA, MARGIN = 20, 60.0, 0.5
+SIDE, AREA, MARGIN = 12, 30.0, 0.5
 #: A panel holds its shape if what it shows overlaps the ideal shape at its centre of mass so much: sum of minima over sum of maxima.
 OVERLAP = 0.85
 #: Grey below this is black; an empty panel holds no more than so much white, in pixels.
@@ -104,7 +104,7 @@ class Shapes(World):
 
     @property
     def lengths(self) -> Mapping[str, int]:
-        return {"complete": 60_000, "under-trained": 15_000}
+        return {"complete": 80_000, "under-trained": 20_000}
 
     @property
     def modality(self) -> Image:
@@ -112,11 +112,11 @@ class Shapes(World):
 
     @property
     def network(self) -> tuple[str, dict[str, Any]]:
-        return "unet", {"channels": 1, "dims": 2, "widths": [32, 64], "blocks": 1, "patch": 2, "head": 32}
+        return "unet", {"channels": 1, "dims": 2, "widths": [64, 64], "blocks": 1, "patch": 2, "head": 32}
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(batch=64, precision="fp32")
+        return Schedule(batch=32, precision="fp32")
 
     @property
     def about(self) -> str:

@@ -44,7 +44,7 @@ def test_real_pictures_of_shapes_pass_and_show_every_combination():
     whole = shapes.pictures(2000, 7)
     faults = [shapes.fault(one) for one in whole]
     assert sum(map(bool, faults)) <= 10  # 99.5 % at least
-    filled = np.stack([panel.sum((1, 2)) > 30 for panel in np.split(whole, 3, axis=2)], axis=1)
+    filled = np.stack([panel.sum((1, 2)) > shapes.AREA / 2 for panel in np.split(whole, 3, axis=2)], axis=1)
     assert len(np.unique(filled, axis=0)) == 8
 
 
@@ -53,7 +53,7 @@ def panels(*of: np.ndarray) -> np.ndarray:
     return np.concatenate([*of, *[empty] * (3 - len(of))], axis=1)
 
 
-def shape(kind: str, x: float = 10.0, y: float = 10.3) -> np.ndarray:
+def shape(kind: str, x: float = 6.0, y: float = 6.3) -> np.ndarray:
     return shapes.drawn(kind, np.array([[x, y]]))[0]
 
 
@@ -65,18 +65,18 @@ EMPTY = np.zeros((shapes.SIDE, shapes.SIDE))
     [
         (panels(), ""),
         (panels(shape("triangle"), shape("square"), shape("pentagon")), ""),
-        (panels(EMPTY, shape("square", 6.2, 13.7)), ""),
+        (panels(EMPTY, shape("square", 4.1, 8.2)), ""),
         (panels(shape("triangle") * 0.95 + 0.02), ""),  # a little grey is no fault
         (panels(shape("square")), "a square where a triangle may be"),
         (panels(EMPTY, shape("pentagon")), "a pentagon where a square may be"),
         (panels(EMPTY, EMPTY, shape("triangle")), "a triangle where a pentagon may be"),
-        (panels(np.maximum(shape("square", 5, 5), shape("square", 15, 15)).T), "2 things where one triangle may be"),
-        (panels(EMPTY, np.maximum(shape("square", 5, 5), shape("square", 15, 15))), "2 things where one square may be"),
-        (panels(EMPTY, shape("square") * (np.arange(20) < 11)), "malformed where a square may be"),
+        (panels(np.maximum(shape("square", 3, 3), shape("square", 9.5, 9.5)).T), "2 things where one triangle may be"),
+        (panels(EMPTY, np.maximum(shape("square", 3, 3), shape("square", 9.5, 9.5))), "2 things where one square may be"),
+        (panels(EMPTY, shape("square") * (np.arange(shapes.SIDE) < 6)), "malformed where a square may be"),
         (panels(shape("triangle")[::-1]), "malformed where a triangle may be"),
         (panels(EMPTY, np.maximum(shape("square"), shape("triangle"))), "malformed where a square may be"),
         (panels(EMPTY, 0.4 * shape("square")), "traces where a square may be"),
-        (np.roll(panels(EMPTY, shape("square")), 10, axis=1), "malformed where a square may be; malformed where a pentagon may be"),
+        (np.roll(panels(EMPTY, shape("square")), 6, axis=1), "malformed where a square may be; malformed where a pentagon may be"),
     ],
 )
 def test_what_is_wrong_with_a_picture_of_shapes_is_told(picture, words):
