@@ -1,7 +1,7 @@
 """Does a diffusion model know when it fails? Every signal within one checkpoint and one sampler, where failures are known.
 
     python -m benchmarks.introspection                  what is wanting, case by case; then tables
-    python -m benchmarks.introspection --only "shapes, *, ddim 10"   cases of such names; they may be made side by side
+    python -m benchmarks.introspection --only "shapes, *, ddim 25"   cases of such names; they may be made side by side
     python -m benchmarks.introspection --so-far         the tables of what is there
 
 Models are trained where they are wanting and kept in build/introspection. A figure is kept when it is made: an interrupted run goes on,

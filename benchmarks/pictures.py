@@ -77,7 +77,7 @@ class Pictures(World):
 
     name: str
 
-    samplers: Sequence[tuple[str, int]] = (("ddim", 10), ("ddpm", 10), ("ddim", 50), ("ddpm", 50))
+    samplers: Sequence[tuple[str, int]] = (("ddim", 10), ("ddpm", 25), ("ddim", 50), ("ddpm", 50))
 
     @property
     def lengths(self) -> Mapping[str, int]:

@@ -98,13 +98,13 @@ class Shapes(World):
 
     name: str = "shapes"
 
-    samplers: Sequence[tuple[str, int]] = (("ddim", 10), ("ddpm", 10), ("ddim", 50), ("ddpm", 50))
+    samplers: Sequence[tuple[str, int]] = (("ddim", 25), ("ddpm", 25), ("ddim", 50), ("ddpm", 50))
     #: How many pictures are learned from.
     rows = 20_000
 
     @property
     def lengths(self) -> Mapping[str, int]:
-        return {"complete": 80_000, "under-trained": 20_000}
+        return {"complete": 240_000, "under-trained": 80_000}
 
     @property
     def modality(self) -> Image:

@@ -114,7 +114,7 @@ def test_samples_of_an_exact_model_are_good_and_repeat_whatever_their_number():
 def test_every_world_length_and_sampler_is_a_case_of_its_own_name():
     names = [case.name for case in introspection.every()]
     assert len(set(names)) == len(names)
-    assert "25 Gaussians, under-trained, ddpm 1000" in names and "shapes, complete, ddim 10" in names
+    assert "25 Gaussians, under-trained, ddpm 1000" in names and "shapes, complete, ddim 25" in names
     assert [case.name for case in introspection.every("8 on a ring, complete, ddim 10")] == ["8 on a ring, complete, ddim 10"]
 
 
