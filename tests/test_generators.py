@@ -35,7 +35,7 @@ def seeds(n: int) -> list[int]:
 def test_a_sample_is_the_same_alone_and_in_any_company(model: dd.Model, solver: str) -> None:
     by = OwnGenerator(model, Sample(solver, levels.cosine(6)))
     many = by_index(list(by.attempts(requests(n=40), seeds(40))))
-    alone = list(by.attempts(requests(n=1), seeds(40)[37:38]))[0]
+    alone = next(iter(by.attempts(requests(n=1), seeds(40)[37:38])))
     assert sorted(many) == list(range(40))
     assert (alone.output == many[37].output).all()
     assert torch.equal(alone.film.x, many[37].film.x)
@@ -68,7 +68,7 @@ def test_evaluations_are_saved_by_giving_up(model: dd.Model) -> None:
 
 
 def test_a_film_is_the_record_of_its_sample(model: dd.Model) -> None:
-    one = list(OwnGenerator(model, Sample("ddim", levels.cosine(6))).attempts(requests(n=1), [5]))[0]
+    one = next(iter(OwnGenerator(model, Sample("ddim", levels.cosine(6))).attempts(requests(n=1), [5])))
     assert len(one.film) == 6
     assert torch.equal(one.film.origin, one.film.denoised[-1])
     assert (np.diff((one.film.sigma / one.film.alpha).numpy()) < 0).all()
@@ -106,13 +106,15 @@ def test_seeds_of_attempts_differ_and_requests_are_drawn_alike() -> None:
 
 def test_what_is_made_is_a_picture(model: dd.Model) -> None:
     by = OwnGenerator(model, Sample("ddim", levels.cosine(4)))
-    one = list(by.attempts(requests(n=1), [5]))[0]
+    one = next(iter(by.attempts(requests(n=1), [5])))
     assert isinstance(by.handed(one.output), PIL.Image.Image)
     assert by.picture(one.output).size == (8, 8)
 
 
 def test_two_samplers_are_two_generators_and_two_seeds_of_a_sampler_are_one(model: dd.Model) -> None:
-    four, five, seeded = (OwnGenerator(model, one).fingerprint for one in (Sample(grid=levels.cosine(4)), Sample(grid=levels.cosine(5)), Sample(grid=levels.cosine(4), seed=7)))
+    four, five, seeded = (
+        OwnGenerator(model, one).fingerprint for one in (Sample(grid=levels.cosine(4)), Sample(grid=levels.cosine(5)), Sample(grid=levels.cosine(4), seed=7))
+    )
     assert four == seeded != five
 
 

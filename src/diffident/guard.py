@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from . import store
 from .calibration import Drift, conformal_p, evidence_p
 from .calibration.head import Head
 from .detector import Detector
-from .errors import DamagedModel, ForeignScores, InvalidSetting, NotCalibrated
+from .errors import DamagedModel, ForeignScores, InvalidSetting, NoActivations, NotCalibrated
 from .folder import read_folder, write_folder
 from .generators import Attempt, Generator, Watch, after
 from .generators.own import OwnGenerator
@@ -36,6 +37,9 @@ REFERENCES, ARRAYS = "references.safetensors", "guard.safetensors"
 
 #: How samples of our own models are made unless something else is asked for.
 SAMPLER = Sample("ddim", cosine(50))
+
+#: What a stream is told of a sample that was given up: stranger than any number.
+FAR = 1e9
 
 #: Shows progress: takes the steps, what is being done and how many steps there are; gives the steps back one by one.
 Progress = Callable[..., Iterable[Any]]
@@ -68,8 +72,8 @@ class Guard:
     Args:
         source: a model of our own or its folder, a pipeline of diffusers, or any :class:`diffident.generators.Generator`.
         release: the policy. Changed later, it wants ``fit`` again.
-        recipe: what is read off a sample. None: ``introspection`` where a model can be asked about finished samples, otherwise
-            ``introspection-path``, which asks nothing.
+        recipe: what is read off a sample. None: ``introspection``, or ``introspection-outside`` where the denoiser is no network, or
+            ``introspection-path``, which asks nothing, where no model is known to be asked.
         sampler: of a model of our own; None: DDIM in 50 steps.
         model: of a pipeline, what is asked about its finished samples; see ``diffident.adapters.diffusers.model``.
         gate: a detector fitted on items that requests may bring (to be filled in, to start from); a request whose item it does not accept is
@@ -163,7 +167,7 @@ class Guard:
         return self._settle(policed(made, labels, self.release, self.head, seed))
 
     def _settle(self, fitted: Policed) -> Guard:
-        self.policed, self.drift = fitted, Drift(fitted.history)
+        self.policed, self.drift = fitted, Drift(np.minimum(fitted.history, FAR))
         return self
 
     def __call__(self, wish: Any = None, seed: int | None = None) -> tuple[Any, Verdict]:
@@ -200,9 +204,13 @@ class Guard:
             NotCalibrated: nothing did, or the policy was changed since.
         """
         if self.policed is None:
-            raise NotCalibrated("this guard has seen no trial, so nothing can be promised; call fit(trial(n=500)) first, or: diffident generate MODEL --unreviewed")
+            raise NotCalibrated(
+                "this guard has seen no trial, so nothing can be promised; call fit(trial(n=500)) first, or: diffident generate MODEL -o trial --unreviewed"
+            )
         if self.policed.release != self.release:
-            raise NotCalibrated(f"this guard was fitted for {self.policed.release} and its policy is {self.release} now; what was bounded is another thing: fit again")
+            raise NotCalibrated(
+                f"this guard was fitted for {self.policed.release} and its policy is {self.release} now; what was bounded is another thing: fit again"
+            )
         return self.policed
 
     @property
@@ -225,7 +233,7 @@ class Guard:
             for i in pending:
                 tried[i].append(attempts[i])
                 if self.drift is not None and turn == 0:
-                    self.drift.update(judged[i].score)
+                    self.drift.update(min(judged[i].score, FAR))
                 done[i] = Served(self.generator.handed(attempts[i].output) if judged[i].decision == "accept" else None, judged[i], asked[i], tuple(tried[i]))
             pending = [i for i in pending if judged[i].decision != "accept"]
         return [done[i] for i in range(len(asked))]
@@ -247,13 +255,13 @@ class Guard:
         p = float(conformal_p(fitted.strangeness, np.array([strangeness]))[0])
         values = np.nan_to_num(scores.values[row : row + 1], nan=math.inf)
         each = evidence_p(references.values, values, references.tails)[0]
-        decision: Decision = "accept" if strangeness < fitted.certified.threshold else "abstain" if fitted.certified.always_withholds else "flag"
+        decision: Decision = "accept" if strangeness < fitted.certified.threshold else "abstain" if fitted.nothing else "flag"
         loudest = int(np.argmin(each))
         says = scores.says[loudest] + _at(heard, row, scores.columns[loudest].partition("[")[0]) if decision != "accept" else ""
         because = sentence("accept" if decision == "accept" else "flag", p, len(references), says, "")
         reason = ""
         if decision == "abstain":
-            reason = f"nothing can be released at that risk: {fitted.certified.why}"
+            reason = because = fitted.nothing
         elif decision == "flag":
             because = f"withheld after {turn} {'try' if turn == 1 else 'tries'}: {because}"
         evidence, raw = (dict(zip(scores.columns, map(float, of), strict=True)) for of in (each, scores.values[row]))
@@ -344,7 +352,9 @@ class Guard:
         fitted = Policed.from_config(said["fitted"], from_bytes((place / ARRAYS).read_bytes()), Scores.load(place / REFERENCES))
         made = Guard(own, fitted.release, recipe_from(said["recipe"]), sampler=sampler, model=model, gate=gate, arguments=arguments)  # type: ignore[arg-type]
         if made.introspection.fingerprint != fitted.references.fingerprint:
-            raise ForeignScores(f"{place} was fitted for another generator: its pipeline, model, arguments or sampler changed; make a trial of this one and fit again")
+            raise ForeignScores(
+                f"{place} was fitted for another generator: its pipeline, model, arguments or sampler changed; make a trial of this one and fit again"
+            )
         return made._settle(fitted)
 
 
@@ -363,7 +373,15 @@ def _generator(source: Any, sampler: Sample | None, model: Model | None, argumen
 
 
 def _asked(asked: str | Recipe | None, generator: Generator) -> Recipe:
-    return recipe(asked or ("introspection" if generator.model is not None else "introspection-path"))
+    """The recipe that was named, or the best that can be asked."""
+    if asked is not None or generator.model is None:
+        return recipe(asked or "introspection-path")
+    model = generator.model
+    try:
+        model.denoiser.watched(model.encode(torch.zeros(1, *model.modality.shape)), 1.0, 1.0, ("finest",))
+    except NoActivations:
+        return recipe("introspection-outside")
+    return recipe("introspection")
 
 
 def _name(request: Request, place: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from .recipes import Reading, Recipe
 from .scorer import Films, Scorer
 from .scores import Scores
 from .trajectory import Trajectory
-from .walks import Sampled
+from .walks import Sampled, Walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +91,10 @@ class Introspection:
 
     def hear(self, attempts: Sequence[Attempt], kinds: Sequence[str] = (), names: Sequence[str] = ()) -> Heard:
         """Read finished attempts, no more than a chunk of the model's, each of its kind where kinds are told apart."""
-        films: dict[object, Trajectory] = {Sampled(): together([one.film for one in attempts])}
+        films: dict[Walk, Trajectory] = {Sampled(): together([one.film for one in attempts])}
         if self.scorer is not None:
-            films |= self.scorer.about(torch.stack([one.film.origin[0] for one in attempts]).float(), kinds)
-        return Heard(self._scores(films, names or [str(one.index) for one in attempts]), films, self)  # type: ignore[arg-type]
+            films |= dict(self.scorer.about(torch.stack([one.film.origin[0] for one in attempts]).float(), kinds))
+        return Heard(self._scores(films, names or [str(one.index) for one in attempts]), films, self)
 
     def half_way(self, film: Trajectory) -> Scores:
         """What the way says so far."""
@@ -111,11 +111,11 @@ class Introspection:
         return replace(self.scorer(source), fingerprint=self.fingerprint)
 
     @torch.no_grad()
-    def _scores(self, films: Mapping[object, Trajectory], names: Sequence[str], readings: Sequence[Reading] = ()) -> Scores:
+    def _scores(self, films: Films, names: Sequence[str], readings: Sequence[Reading] = ()) -> Scores:
         """Path readings first, then those that ask."""
         readings = readings or (*self.watches, *self.asks)
         parts = [one.of.numbers(films[one.walk], one.settings).cpu().numpy() for one in readings]
-        columns = [[one.label] if part.shape[1] == 1 else [f"{one.label}[{i + 1}]" for i in range(part.shape[1])] for one, part in zip(readings, parts, strict=True)]
+        columns = [_numbered(one.label, part.shape[1]) for one, part in zip(readings, parts, strict=True)]
         each = [one for one, part in zip(readings, parts, strict=True) for _ in range(part.shape[1])]
         return Scores(
             names=tuple(names),
@@ -125,6 +125,11 @@ class Introspection:
             says=tuple(one.of.says for one in each),
             fingerprint=self.fingerprint,
         )
+
+
+def _numbered(label: str, width: int) -> list[str]:
+    """The columns of a reading; a vector's are numbered from 1."""
+    return [label] if width == 1 else [f"{label}[{i + 1}]" for i in range(width)]
 
 
 def together(films: Sequence[Trajectory]) -> Trajectory:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import noise
-from .calibration import Certified, release_threshold, withhold_threshold
+from .calibration import release_threshold, withhold_threshold
 from .calibration.head import Head
+from .calibration.risk import Approved, Certified
 from .errors import DamagedModel, InvalidSetting, NotLabelled, TooFewReferences
 from .release import Release
 from .scores import Scores
@@ -43,7 +44,7 @@ class Policed:
     half_way: Head | None
     hopeless: float
     share: float
-    certified: Certified
+    certified: Certified | Approved
     references: Scores
     strangeness: np.ndarray
     history: np.ndarray
@@ -53,13 +54,19 @@ class Policed:
         """All but the arrays, for JSON."""
         numbers = {"hopeless": self.hopeless if math.isfinite(self.hopeless) else None, "share": self.share, "labelled": self.labelled}
         heads = {"head": self.head.to_config(), "half_way": None if self.half_way is None else self.half_way.to_config()}
-        return {"release": self.release.config(), "certified": self.certified.config(), **numbers, **heads}
+        return {"release": self.release.to_config(), "certified": self.certified.to_config(), **numbers, **heads}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by name; the references are kept apart."""
         half_way = {} if self.half_way is None else {f"half_way.{name}": of for name, of in self.half_way.arrays().items()}
         heads = {f"head.{name}": of for name, of in self.head.arrays().items()} | half_way
         return heads | {"strangeness": self.strangeness, "history": self.history}
+
+    @property
+    def nothing(self) -> str:
+        """Empty, or why nothing can be released at all."""
+        found = self.certified
+        return self.release.promise(found) if isinstance(found, Certified) and found.always_withholds else ""
 
     @staticmethod
     def from_config(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], references: Scores) -> Policed:
@@ -75,7 +82,7 @@ class Policed:
         try:
             half_way = head("half_way") if config["half_way"] is not None else None
             hopeless = math.inf if config["hopeless"] is None else float(config["hopeless"])
-            policy, certified = Release.from_config(config["release"]), Certified.from_config(config["certified"])
+            policy, certified = Release.from_config(config["release"]), _certified_from(config["certified"])
             return Policed(
                 policy, head("head"), half_way, hopeless, config["share"], certified, references, arrays["strangeness"], arrays["history"], config["labelled"]
             )
@@ -100,7 +107,9 @@ def policed(trial: Trial, labels: Any, release: Release, head: Head | None = Non
     """
     found, count = _labels(trial, labels, release), trial.tries
     if release.tries > count:
-        raise InvalidSetting(f"the policy tries {release.tries} times and the trial made {count} attempts at each request; make a trial with tries={release.tries}")
+        raise InvalidSetting(
+            f"the policy tries {release.tries} times and the trial made {count} attempts at each request; make a trial with tries={release.tries}"
+        )
     if release.early is not None and trial.half_way is None:
         raise InvalidSetting("the policy gives hopeless samples up half-way, and nothing was read half-way in this trial; make another, or leave out early")
     usable = np.array([not why for why in trial.declined]) & (True if found is None else ~np.isnan(found).any(axis=1))
@@ -123,7 +132,16 @@ def policed(trial: Trial, labels: Any, release: Release, head: Head | None = Non
     if not len(at):
         raise TooFewReferences(f"none of {strangeness.size} samples is labelled good; a guard needs good ones to tell from others")
     return Policed(
-        release, taught, half_way, hopeless, trial.share, certified, trial.scores.select(at), strangeness[ordinary], strangeness[:, 0], 0 if bad is None else bad[rows].size
+        release,
+        taught,
+        half_way,
+        hopeless,
+        trial.share,
+        certified,
+        trial.scores.select(at),
+        strangeness[ordinary],
+        strangeness[:, 0],
+        0 if bad is None else bad[rows].size,
     )
 
 
@@ -181,7 +199,11 @@ def _strangeness(head: Head, values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(found), math.inf, found)
 
 
-def _certified(strangeness: np.ndarray, bad: np.ndarray | None, release: Release) -> Certified:
+def _certified_from(config: Mapping[str, Any]) -> Certified | Approved:
+    return Certified.from_config(config) if "risk" in config else Approved.from_config(config)
+
+
+def _certified(strangeness: np.ndarray, bad: np.ndarray | None, release: Release) -> Certified | Approved:
     if release.risk is not None and bad is not None:
         return release_threshold(strangeness, bad, release.risk, release.confidence)
     served = np.ones(len(strangeness), dtype=bool) if bad is None else (~bad).any(axis=1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from . import noise
 from .calibration.head import Head
@@ -154,12 +155,16 @@ def _hurried(lesson: _Lesson, items: Items, real: Scores, own: Scores) -> tuple[
 
 def _spoiled(lesson: _Lesson, items: Items, real: Scores, own: Scores) -> tuple[Scores, Scores]:
     stored = lesson.model.stored
-    spoiled = {
-        name: of + SPOIL * of.std(correction=0) * noise.normal(tuple(of.shape), "spoiled", lesson.seed, i).to(of) if of.is_floating_point() and of.ndim > 1 else of
-        for i, (name, of) in enumerate(sorted(stored.tensors().items()))
-    }
+    spoiled = {name: _disturbed(of, lesson.seed, i) for i, (name, of) in enumerate(sorted(stored.tensors().items()))}
     worse = replace(lesson.model, denoiser=type(stored).made_of(stored.config(), spoiled))
     return own, lesson.samples_of(worse, lesson.sampler, "spoiled")
+
+
+def _disturbed(of: Tensor, seed: int, i: int) -> Tensor:
+    """A tensor of weights under noise; what is no matrix of numbers stays."""
+    if not of.is_floating_point() or of.ndim < 2:
+        return of
+    return of + SPOIL * of.std(correction=0) * noise.normal(tuple(of.shape), "spoiled", seed, i).to(of)
 
 
 def _outliers(lesson: _Lesson, items: Items, real: Scores, own: Scores) -> tuple[Scores, Scores]:

@@ -30,7 +30,9 @@ class Head:
     * one column: ``v = (x - median) / spread`` on the side its tail names (``both``: distance from the median), spread from the quartiles;
     * several: the log Mahalanobis distance with the shrinkage of Ledoit and Wolf, as in :class:`diffident.calibration.fusion.Fusion`.
 
-    Beyond 8 deviations a voice grows with the logarithm of what is more. Then ``score = bias + sum_j w_j v_j`` with ``w_j >= 0``. Weights are found by the log loss, a proper scoring rule, held to where they
+    Beyond 8 deviations a voice grows with the logarithm of what is more.
+
+    Then ``score = bias + sum_j w_j v_j`` with ``w_j >= 0``. Weights are found by the log loss, a proper scoring rule, held to where they
     stood before as by one more labelled sample. They cannot be negative: a head that is taught with fakes of its own model's
     making finds that fakes are *too* smooth or *too* certain and turns signs round, which fails on real failures.
 
@@ -102,7 +104,8 @@ class Head:
         """
         if tuple(columns) != self.columns:
             raise ForeignScores(
-                f"this head reads {', '.join(self.signals)} and was given {', '.join(dict.fromkeys(map(_label, columns)))}; use the recipe that it was made with"
+                f"this head reads {', '.join(self.signals)} and was given {', '.join(dict.fromkeys(map(_label, columns)))}; "
+                "take the recipe that it was made with"
             )
 
     def voices(self, values: np.ndarray) -> np.ndarray:

@@ -32,10 +32,12 @@ PIPELINE = "model_index.json"
 @click.option("--trial", default=None, type=click.Path(), help="A trial of this model, whose labels say what fails; without labels only --withhold is bounded.")
 @click.option("--risk", type=float, default=None, help="Of what is released, at most this share fails. Needs a trial with labels.")
 @click.option("--confidence", type=float, default=None, help="That the bound on --risk holds, over trials. Default: .9.")
-@click.option("--withhold", type=float, default=None, help="Of requests, at most this share is withheld; with labels, of those that could be served. Default: .05.")
-@click.option("--tries", type=click.IntRange(min=1), default=None, help="Samples made for a request, each with a fresh seed, before it is withheld. Default: 1.")
+@click.option(
+    "--withhold", type=float, default=None, help="At most this share of requests is withheld; with labels, of those that could be served. Default: .05."
+)
+@click.option("--tries", type=click.IntRange(min=1), default=None, help="Samples made for a request, with fresh seeds, before it is withheld. Default: 1.")
 @click.option("--early", type=float, default=None, help="Give hopeless samples up half-way; at most this share of the good ones. Default: none.")
-@click.option("--wishes", default=None, type=click.Path(), help="A text file, one wish on each line: prompts of a pipeline, kinds of a model. Drawn from by chance.")
+@click.option("--wishes", default=None, type=click.Path(), help="A text file, a wish on each line, drawn from by chance: prompts of a pipeline, kinds.")
 @click.option("--solver", type=click.Choice(["ddim", "ddpm", "heun"]), default=None, help="Of a model of our own. Default: ddim.")
 @click.option("--steps", type=click.IntRange(min=1), default=None, help="Of the sampler, or of the pipeline. Default: 50, or the pipeline's own.")
 @click.option("--recipe", default=None, help="What is read off a sample. Default: introspection; of a pipeline introspection-path.")
@@ -96,11 +98,9 @@ def command(
         raise KeyboardInterrupt
 
 
-def _guard(
-    model: str, trial: str | None, policy: dict[str, Any], solver: str | None, steps: int | None, recipe: str | None, unreviewed: bool
-) -> Guard:
+def _guard(model: str, trial: str | None, policy: dict[str, Any], solver: str | None, steps: int | None, recipe: str | None, unreviewed: bool) -> Guard:
     """The guard of a folder, fitted unless a trial is to be made."""
-    from ..errors import NotCalibrated
+    from ..errors import InvalidSetting, NotCalibrated
     from ..folder import read_folder
     from ..guard import Guard
     from ..release import Release
@@ -113,6 +113,8 @@ def _guard(
         return Guard.load(model)
     release = Release(**given)
     made = _of_pipeline(model, release, recipe, solver, steps) if pipeline else Guard(model, release, recipe, sampler=_sampler(solver, steps))
+    if made.generator.model is not None and not made.generator.model.modality.gridded:
+        raise InvalidSetting(f"{model} makes rows of a table and no pictures; use it from Python: dd.Guard(dd.load({model!r}))")
     if unreviewed:
         return made
     if trial is None:
@@ -145,7 +147,7 @@ def _of_pipeline(folder: str, release: Any, recipe: str | None, solver: str | No
     if solver is not None:
         raise click.UsageError(f"{folder} is a pipeline, which has a scheduler of its own; leave out --solver")
     try:
-        from diffusers import DiffusionPipeline
+        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     except ImportError as error:
         raise MissingPackage("a pipeline needs diffusers: pip install 'diffident[diffusers]'") from error
     pipe = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
@@ -205,8 +207,15 @@ def _tell(guard: Guard, frames: Sequence[Frame], count: int, seed: int, written:
     if written["report"]:
         write(Path(written["report"]), page(guard, frames, count, note).encode())
     counts = Counter(one.served.verdict.decision for one in frames)
-    drifted = guard.drift is not None and guard.drift.state.alarm
-    facts = {"requests": len(frames), **{word: counts[decision] for decision, word in WORDS.items()}, "promise": guard.promise, "drift": drifted, "seed": seed, **written}
+    drifted = guard.drift is not None and guard.drift.alarm
+    facts = {
+        "requests": len(frames),
+        **{word: counts[decision] for decision, word in WORDS.items()},
+        "promise": guard.promise,
+        "drift": drifted,
+        "seed": seed,
+        **written,
+    }
     withheld = [f"  {one.served.verdict.name}: {one.served.verdict.because}" for one in frames if one.served.item is None][:5]
     lines = [
         ", ".join(f"{counts[decision]} {word}" for decision, word in WORDS.items() if counts[decision]) + f" (seed {seed})",

@@ -57,8 +57,12 @@ class PipelineGenerator(Generator):
     def evaluations(self) -> int | None:
         return None
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
+        return self._identified
+
+    @cached_property
+    def _identified(self) -> str:
         """Of the network's weights, the scheduler's settings and the arguments; weights are read when it is first asked for."""
         networks = {name: of_diffusers.digest(one) for name in NETWORKS if isinstance(one := getattr(self.pipe, name, None), nn.Module)}
         said = {"pipeline": type(self.pipe).__name__, "networks": networks, "scheduler": [type(self.pipe.scheduler).__name__, dict(self.pipe.scheduler.config)]}

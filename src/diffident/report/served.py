@@ -79,7 +79,7 @@ def facts_of(guard: Guard) -> Mapping[str, str]:
 
 
 def _drift(guard: Guard) -> str:
-    if guard.drift is None or not guard.drift.state.alarm:
+    if guard.drift is None or not guard.drift.alarm:
         return ""
     return '<p class="note">The stream has drifted: what is made now is stranger than in the trial, and the promise no longer holds. Make a new trial.</p>\n'
 
@@ -99,7 +99,11 @@ def _card(one: Frame) -> str:
     verdict = one.served.verdict
     because = _text(verdict.because[:1].upper() + verdict.because[1:])
     shown = "" if one.picture is None else f'<div class="pictures">{_figure(one.picture, verdict.name, _caption(one.served))}</div>'
-    film = "" if one.film is None else f'<img alt="How it came about, level by level" src="{data_uri(one.film)}" width="{one.film.width}" height="{one.film.height}">'
+    film = (
+        ""
+        if one.film is None
+        else f'<img alt="How it came about, level by level" src="{data_uri(one.film)}" width="{one.film.width}" height="{one.film.height}">'
+    )
     evidence = f"<details><summary>Evidence</summary>{_evidence(verdict)}</details>" if verdict.evidence else ""
     name = f'<h3><span class="name">{_text(verdict.name)}</span> {_badge(verdict).replace(verdict.decision + "<", WORDS[verdict.decision] + "<")}</h3>'
     return f'<li class="card">\n{name}\n{shown}<p class="because">{because}.</p>\n{film}\n{evidence}</li>\n'
