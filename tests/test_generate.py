@@ -31,6 +31,11 @@ def run(*arguments: object) -> Result:
     return done
 
 
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
 @pytest.fixture(scope="module")
 def trial(model: Path) -> Path:
     place = model.parent / "trial"
@@ -43,7 +48,7 @@ def labelled(trial: Path, place: Path, share: int = 8) -> Path:
     import shutil
 
     shutil.copytree(trial, place)
-    rows = list(csv.DictReader((place / "labels.csv").open()))
+    rows = rows_of(place / "labels.csv")
     light = [np.asarray(PIL.Image.open(place / "samples" / f"{row['sample']}.png"), dtype=float).mean() for row in rows]
     top = np.quantile(light, 1 - 1 / share)
     lines = ["sample,request,label", *(f"{row['sample']},,{'bad' if one > top else 'good'}" for row, one in zip(rows, light, strict=True))]
@@ -53,7 +58,7 @@ def labelled(trial: Path, place: Path, share: int = 8) -> Path:
 
 def test_an_unreviewed_trial_is_pictures_and_a_file_to_fill_in(trial: Path) -> None:
     assert len(list((trial / "samples").glob("*.png"))) == 200
-    rows = list(csv.DictReader((trial / "labels.csv").open()))
+    rows = rows_of(trial / "labels.csv")
     assert len(rows) == 200
     assert rows[0] == {"sample": "0001-1", "request": "", "label": ""}
 
@@ -62,7 +67,7 @@ def test_without_labels_withholding_is_bounded_and_everything_is_accounted_for(m
     out, page = tmp_path / "out", tmp_path / "page.html"
     done = run("generate", model, "--trial", trial, "-o", out, "-n", 40, "--steps", 6, "--withhold", 0.2, "--seed", 5, "--report", page, "--json")
     facts = json.loads(done.output)
-    rows = list(csv.DictReader((out / "generated.csv").open()))
+    rows = rows_of(out / "generated.csv")
     assert facts["requests"] == 40 == len(rows)
     assert facts["released"] + facts["withheld"] == 40
     assert facts["released"] > 20
