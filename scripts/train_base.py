@@ -13,13 +13,14 @@ import argparse
 import datetime
 import math
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from diffident import store
+from diffident.detector import Detector
 from diffident.lessons import Descent
 from diffident.modalities.image import Image
 from diffident.model import Model
@@ -35,6 +36,16 @@ CACHE = ROOT / "build" / "base"
 #: Pictures in one file, drawn by one process at a time; how many there are in all.
 PART, PICTURES = 2_000, 40_000
 CHANNELS = 3
+
+#: What the card says of it beside what was measured.
+FACTS = {
+    "pictures": "dead leaves, fractals, coloured noise and rendered shapes, drawn by scripts/base_pictures.py: nobody's photographs, no faces",
+    "licence": "Apache-2.0, as the package; the pictures follow from their numbers and owe nobody anything",
+    "training command": "python scripts/train_base.py",
+    "meant for": "the recipe zero-shot: diffident fit base PHOTOS -o mine; or dd.Detector(dd.load('base'), 'zero-shot').fit(PHOTOS)",
+    "known limits": "items are brought to 32 x 32: what is smaller than a pixel then is not seen. References and items must have one effective resolution "
+    "and one JPEG history, or that is what is told apart (--depth, --prepare equalise). It has seen no real photograph; figures are in benchmarks/results",
+}
 
 
 def bank(count: int) -> np.ndarray:
@@ -87,7 +98,7 @@ def main() -> None:
     values = torch.from_numpy(bank(asked.pictures)).float() / 127.5 - 1
     how = Training(network="unet", size=SIDE, channels=CHANNELS, images_seen=asked.images)
     model = trained(values, how, f"procedural pictures 0 to {asked.pictures}", CACHE / f"training-{asked.images}")
-    print(f"written to {store.save(model, asked.out)}")
+    print(f"written to {Detector(replace(model, notes={**model.notes, **FACTS}), 'zero-shot').save(asked.out)}")
 
 
 if __name__ == "__main__":
