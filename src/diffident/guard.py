@@ -324,7 +324,7 @@ class Guard:
         fitted.references.save(place / REFERENCES)
         (place / ARRAYS).write_bytes(to_bytes({name: np.ascontiguousarray(of) for name, of in fitted.arrays().items()}))
         said = {"recipe": self.introspection.recipe.config(), "sampler": None if own is None else own.sampler.config(), "fitted": fitted.config()}
-        return {**facts, "guard": said}
+        return {**facts, "guard": {**said, "pipeline": self.generator.folder if isinstance(self.generator, PipelineGenerator) else ""}}
 
     @staticmethod
     def load(folder: str | Path, source: Any = None, *, model: Model | None = None, gate: Detector | None = None, arguments: Any = None) -> Guard:

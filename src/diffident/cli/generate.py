@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..guard import Guard, Served
+    from ..model import Model
+    from ..recipes import Recipe
     from ..report.served import Frame
 
 ROWS = "generated.csv"
@@ -107,10 +109,11 @@ def _guard(model: str, trial: str | None, policy: dict[str, Any], solver: str | 
 
     given = {name: value for name, value in policy.items() if value is not None}
     pipeline = (Path(model) / PIPELINE).is_file()
-    if not pipeline and "guard" in read_folder(_placed(model)) and not unreviewed and trial is None:
-        if given or solver or steps or recipe:
+    kept = None if pipeline else read_folder(_placed(model)).get("guard")
+    if kept and not unreviewed and trial is None:
+        if given or solver or recipe or (steps and not kept.get("pipeline")):
             raise click.UsageError(f"{model} is a fitted guard, and its policy and sampler are part of what it promises; give a --trial to change them")
-        return Guard.load(model)
+        return _kept(model, kept, steps)
     release = Release(**given)
     made = _of_pipeline(model, release, recipe, solver, steps) if pipeline else Guard(model, release, recipe, sampler=_sampler(solver, steps))
     if made.generator.model is not None and not made.generator.model.modality.gridded:
@@ -139,22 +142,35 @@ def _sampler(solver: str | None, steps: int | None) -> Any:
 
 
 def _of_pipeline(folder: str, release: Any, recipe: str | None, solver: str | None, steps: int | None) -> Guard:
-    from ..adapters import diffusers as adapter
-    from ..errors import MissingPackage
     from ..guard import Guard
     from ..recipes import recipe as recipe_of
 
     if solver is not None:
         raise click.UsageError(f"{folder} is a pipeline, which has a scheduler of its own; leave out --solver")
-    try:
-        from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-    except ImportError as error:
-        raise MissingPackage("a pipeline needs diffusers: pip install 'diffident[diffusers]'") from error
-    pipe = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    pipe, model, arguments = _pipeline(folder, None if recipe is None else recipe_of(recipe), steps)
+    return Guard(pipe, release, recipe, model=model, arguments=arguments)
+
+
+def _kept(folder: str, said: dict[str, Any], steps: int | None) -> Guard:
+    """The fitted guard of a folder, with the pipeline that it names; the steps of a pipeline are given again, and other ones are refused."""
+    from ..guard import Guard
+    from ..recipes import recipe_from
+
+    if not said.get("pipeline"):
+        return Guard.load(folder)
+    pipe, model, arguments = _pipeline(said["pipeline"], recipe_from(said["recipe"]), steps)
+    return Guard.load(folder, pipe, model=model, arguments=arguments)
+
+
+def _pipeline(folder: str, recipe: Recipe | None, steps: int | None) -> tuple[Any, Model | None, dict[str, Any]]:
+    """A pipeline, what is asked about its samples if the recipe asks, and the arguments of its calls."""
+    from ..adapters import diffusers as adapter
+    from ..networks.of_diffusers import library
+
+    pipe = library().DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
-    asks = recipe is not None and any(one.walk.evaluations for one in recipe_of(recipe).readings)
-    arguments = {"num_inference_steps": steps} if steps else {}
-    return Guard(pipe, release, recipe, model=adapter.model(pipe, folder=folder) if asks else None, arguments=arguments)
+    asks = recipe is not None and any(one.walk.evaluations for one in recipe.readings)
+    return pipe, adapter.model(pipe, folder=folder) if asks else None, {"num_inference_steps": steps} if steps else {}
 
 
 def _wishes(file: str | None) -> list[str] | None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import PIL.Image
 import torch
 from torch import nn
 
-from ..errors import InvalidSetting
+from ..errors import ForeignScores, InvalidSetting
 from ..model import Model
 from ..networks import of_diffusers
 from ..pipelines.recording import NETWORKS, Abandoned, record
@@ -30,6 +31,8 @@ PICTURE, MASK, STRENGTH = "image", "mask_image", "strength"
 class PipelineGenerator(Generator):
     """A pipeline as it is: it is called for one sample at a time, with a generator of that seed, and nothing of it is changed.
 
+    Another seed is another sample, and one seed is the sample that the pipeline makes of ``torch.Generator("cpu").manual_seed(seed)``.
+
     The condition of a request is the pipeline's first argument (a text), or several by name where it is a mapping. A request with an item
     is handed on as ``image``, with ``mask_image`` (white where something is to be made) or ``strength``, so that its strength lies in (0, 1] there.
 
@@ -40,6 +43,7 @@ class PipelineGenerator(Generator):
 
     Raises:
         InvalidSetting: no pipeline.
+        ForeignScores: while it makes samples, when the pipeline was given another scheduler meanwhile.
     """
 
     pipe: Any
@@ -48,6 +52,7 @@ class PipelineGenerator(Generator):
 
     def __post_init__(self) -> None:
         record(self.pipe)  # asked for its refusal
+        self._moves  # noqa: B018 - as it is now: some schedulers change their settings while they are used
 
     @property
     def model(self) -> Model | None:
@@ -61,12 +66,31 @@ class PipelineGenerator(Generator):
     def fingerprint(self) -> str:
         return self._identified
 
+    @property
+    def folder(self) -> str:
+        """Where the pipeline was read from; empty if that is no folder of this machine."""
+        said = dict(getattr(self.pipe, "config", None) or {}).get("_name_or_path") or ""
+        return str(Path(said).resolve()) if said and (Path(said) / of_diffusers.INDEX).is_file() else ""
+
+    @cached_property
+    def _moves(self) -> tuple[Any, dict[str, Any]]:
+        """The scheduler that the pipeline had when the generator was made, and its settings; what diffusers notes of a file is none."""
+        scheduler = self.pipe.scheduler
+        return scheduler, {name: value for name, value in dict(scheduler.config).items() if not name.startswith("_")}
+
     @cached_property
     def _identified(self) -> str:
-        """Of the network's weights, the scheduler's settings and the arguments; weights are read when it is first asked for."""
-        networks = {name: of_diffusers.digest(one) for name in NETWORKS if isinstance(one := getattr(self.pipe, name, None), nn.Module)}
-        said = {"pipeline": type(self.pipe).__name__, "networks": networks, "scheduler": [type(self.pipe.scheduler).__name__, dict(self.pipe.scheduler.config)]}
-        return hashlib.sha256(json.dumps({**said, "arguments": dict(self.arguments)}, sort_keys=True, default=repr).encode()).hexdigest()
+        """Of the weights of all parts, the scheduler's settings, the arguments and what is asked; weights are read when it is first asked for."""
+        parts = getattr(self.pipe, "components", None) or {name: getattr(self.pipe, name, None) for name in NETWORKS}
+        scheduler, settings = self._moves
+        said = {
+            "pipeline": type(self.pipe).__name__,
+            "networks": {name: of_diffusers.digest(one) for name, one in parts.items() if isinstance(one, nn.Module)},
+            "scheduler": [type(scheduler).__name__, settings],
+            "arguments": dict(self.arguments),
+            "asked": None if self.asked is None else self.asked.fingerprint,
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=repr).encode()).hexdigest()
 
     def picture(self, output: Any) -> PIL.Image.Image:
         if isinstance(output, PIL.Image.Image):
@@ -78,10 +102,11 @@ class PipelineGenerator(Generator):
 
     def attempts(self, wishes: Sequence[Request], seeds: Sequence[int], watch: Watch | None = None) -> Iterator[Attempt]:
         for i, (wish, seed) in enumerate(zip(wishes, seeds, strict=True)):
+            self._require()
             yield self._attempt(i, wish, seed, watch)
 
     def _attempt(self, index: int, wish: Request, seed: int, watch: Watch | None) -> Attempt:
-        stop = None if watch is None else _Stop(watch, int(self.arguments.get("num_inference_steps") or self._steps))
+        stop = None if watch is None else _Stop(watch, self._looks(wish))
         conditions, named = _told(wish)
         film = record(self.pipe, stop=stop)
         try:
@@ -90,6 +115,20 @@ class PipelineGenerator(Generator):
         except Abandoned:
             return Attempt(index, seed, _only(film), None, True)
         return Attempt(index, seed, _only(film), _first(made))
+
+    def _require(self) -> None:
+        """Refuse to go on with another scheduler than the one that was looked at."""
+        had, has = self._moves[0], self.pipe.scheduler
+        if has is not had:
+            raise ForeignScores(
+                f"this guard watches a {type(self.pipe).__name__} with its {type(had).__name__}, and the pipeline was given a {type(has).__name__} since, which "
+                "makes other samples; put the scheduler back, or make a guard of the pipeline as it is now, with a trial of its own"
+            )
+
+    def _looks(self, wish: Request) -> int:
+        """How many looks a call takes: a picture that is started from is not taken all the way."""
+        steps = int(self.arguments.get("num_inference_steps") or self._steps)
+        return steps if wish.strength is None else max(min(int(steps * wish.strength), steps), 1)
 
     @property
     def _steps(self) -> int:
