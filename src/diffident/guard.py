@@ -86,8 +86,8 @@ class Guard:
     >>> import numpy as np, diffident as dd
     >>> model = dd.train(np.random.default_rng(0).uniform(0.3, 0.7, (64, 8, 8)), network="none")
     >>> guard = dd.Guard(model, dd.Release(withhold=0.2), sampler=Sample("ddim", cosine(8)))
-    >>> guard.fit(guard.trial(n=60)).promise[:49]
-    'At most 20 % of requests like those of the trial '
+    >>> guard.fit(guard.trial(n=60)).promise[:48]
+    'At most 20 % of requests are withheld on average'
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Guard:
     @property
     def promise(self) -> str:
         """What is promised, in one plain sentence."""
-        return self.fitted.release.promise(self.fitted.certified)
+        return self.fitted.release.promise(self.fitted.certified, bool(self.fitted.labelled))
 
     def _serve(self, asked: Sequence[Request], seeds: Sequence[Sequence[int]], first: int, fitted: Policed) -> list[Served]:
         """Some requests, no more than are asked about at once, each through the whole procedure."""

@@ -69,8 +69,8 @@ class Release:
         confidence, tries = float(str(config.get("confidence", 0.9))), int(str(config.get("tries", 1)))
         return Release(shares["risk"], confidence, tries, shares["withhold"], shares["early"], float(str(config.get("share", 0.5))))
 
-    def promise(self, found: Certified | Approved) -> str:
-        """What is promised with that threshold, in plain words.
+    def promise(self, found: Certified | Approved, reviewed: bool = True) -> str:
+        """What is promised with that threshold, in plain words; where nobody has ``reviewed`` the trial, of all requests and not of good ones.
 
         >>> Release(withhold=0.05).promise(Approved(1.0, 99, 0.05, 0.078))
         'At most 5 % of good requests are withheld on average (99 known-good), and with 90 % confidence at most 7.8 % with this calibration, while \
@@ -78,8 +78,9 @@ requests stay as these were; how often a released item fails is not bounded: tha
         """
         tries = f", the first acceptable of up to {self.tries} attempts each," if self.tries > 1 else ""
         if isinstance(found, Approved):
+            whose, which = ("good requests", "known-good") if reviewed else ("requests", "that nobody has reviewed")
             return (
-                f"At most {_percent(found.level)} of good requests are withheld on average ({found.of} known-good{tries}), and with 90 % confidence at "
+                f"At most {_percent(found.level)} of {whose} are withheld on average ({found.of} {which}{tries}), and with 90 % confidence at "
                 f"most {_percent(found.bound)} with this calibration, while requests stay as these were; how often a released item fails is not "
                 "bounded: that needs a trial with labels."
             )

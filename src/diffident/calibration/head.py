@@ -77,7 +77,7 @@ class Head:
         >>> rows = dict(columns=("a", "b"), tails=("upper", "upper"), says=("odd", "uneven"), fingerprint="f")
         >>> good = Scores(tuple(map(str, range(99))), values=np.random.default_rng(0).normal(size=(99, 2)), **rows)
         >>> head = Head.of(good)
-        >>> head.score(np.array([[0.0, 0.0], [4.0, 4.0]])).round(0).tolist()
+        >>> head.score(np.array([[0.5, 0.5], [4.0, 4.0]])).round().tolist()
         [0.0, 4.0]
         """
         columns, tails, known = (), (), []

@@ -18,7 +18,9 @@ FILMS = 24
 
 WORDS = {"accept": "released", "flag": "withheld", "abstain": "declined"}
 
-CAUTION = "Withheld is not faulty: it means stranger than what is released. Released is not flawless: the promise says how often it fails."
+CAUTION = (
+    "Withheld is not faulty: it means stranger than what is released. Released is not flawless: how often it fails is bounded only where the promise says so."
+)
 
 
 @dataclass(frozen=True, eq=False)
