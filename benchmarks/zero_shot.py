@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 import diffident as dd
 from benchmarks._common import freeze, keep, kept, machine, source, table
 from benchmarks._draws import drawn_auroc, ends
+from benchmarks._learned import asked_at_once
 from benchmarks.zero_shot_sets import Pair, equal, pairs, strange_to, worlds
 from diffident.calibration import Calibration, combiner
 from diffident.evaluate import auroc
@@ -42,6 +43,8 @@ BASES = ("base", "random")
 DEAR, FEWER = 50, (200, 100)
 
 Piece = dict[str, Any]
+#: How many references and tests of each world are looked at; None is all.
+Most = tuple[int | None, int | None]
 
 
 def model_of(base: str) -> dd.Model:
@@ -54,32 +57,44 @@ def looked_at(evaluations: float) -> tuple[int | None, int | None]:
     return FEWER if evaluations > DEAR else (None, None)
 
 
-def scored(scorer: Scorer, protocol: str, most: tuple[int | None, int | None]) -> dict[str, tuple[Scores, Scores]]:
-    """Scores of the references and tests of every world."""
-    shown = equal if protocol == "equal" else np.asarray
-    return {name: (scorer(shown(w.references[: most[0]])), scorer(shown(w.tests[: most[1]]))) for name, w in worlds().items()}
+def scored(model: dd.Model, names: tuple[str, ...], protocol: str, most: Most) -> dict[str, dict[str, tuple[Scores, Scores]]]:
+    """Scores of the references and tests of every world, of each recipe: equal walks are run once for all of them."""
+    found: dict[str, dict[str, tuple[Scores, Scores]]] = {name: {} for name in names}
+    for world, (references, tests) in shown(protocol, most).items():
+        both = [asked_at_once(model, names, part) for part in (references, tests)]
+        for name in names:
+            found[name][world] = (both[0][name], both[1][name])
+    return found
 
 
-def piece(base: str, protocol: str, name: str) -> Piece:
-    """Of every pair, the strangeness of known and strange tests."""
-    asked, began = recipe(name), time.perf_counter()
-    dear = asked.cost.evaluations + 2 * asked.cost.products
-    scores = scored(Scorer(model_of(base), asked), protocol, looked_at(dear))
-    spent, found = time.perf_counter() - began, {}
-    for known in dict.fromkeys(pair.known for pair in pairs()):
-        calibration = Calibration(scores[known][0], combiner(asked.combine))
-        wanted = {known, *(name for pair in pairs() if pair.known == known for name in strange_to(pair))}
-        found[known] = {other: calibration.judge(scores[other][1]).strangeness.tolist() for other in wanted}
-    return {"base": base, "protocol": protocol, "recipe": name, "scores": found, "seconds": spent, "cost": [asked.cost.evaluations, asked.cost.products]}
+def shown(protocol: str, most: Most) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """References and tests of every world."""
+    brought = equal if protocol == "equal" else np.asarray
+    return {name: (brought(w.references[: most[0]]), brought(w.tests[: most[1]])) for name, w in worlds().items()}
 
 
-def pixels(protocol: str) -> dict[str, Piece]:
+def judged(scores: Mapping[str, tuple[Scores, Scores]], name: str) -> dict[str, dict[str, list[float]]]:
+    """Of every known world, the strangeness of its tests and of those that are strange to it."""
+    return {known: _beside(known, scores, combiner(recipe(name).combine)) for known in dict.fromkeys(pair.known for pair in pairs())}
+
+
+def _beside(known: str, scores: Mapping[str, tuple[Scores, Scores]], how: Strangeness) -> dict[str, list[float]]:
+    """By the references alone, without refitting: for ranking."""
+    references = scores[known][0]
+    told = how.told(references.columns)
+    return {other: told.score(references.values, scores[other][1].values, references.tails).tolist() for other in met(known)}
+
+
+def met(known: str) -> list[str]:
+    """The worlds whose tests are looked at where that one is known."""
+    return list(dict.fromkeys([known, *(name for pair in pairs() if pair.known == known for name in strange_to(pair))]))
+
+
+def pixels(protocol: str, most: Most) -> dict[str, Piece]:
     """Baselines that ask no model, of the same form."""
-    shown = equal if protocol == "equal" else np.asarray
-    made = {name: (shown(w.references), shown(w.tests)) for name, w in worlds().items()}
-    found: dict[str, Piece] = {}
+    made, found = shown(protocol, most), dict[str, Piece]()
     for name, baseline in BASELINES.items():
-        said = {known: {other: baseline(made[known][0], made[other][1]).tolist() for other in made} for known in dict.fromkeys(pair.known for pair in pairs())}
+        said = {known: {other: baseline(made[known][0], made[other][1]).tolist() for other in met(known)} for known in dict.fromkeys(p.known for p in pairs())}
         found[name] = {"base": "none", "protocol": protocol, "recipe": name, "scores": said, "cost": [0, 0]}
     return found
 
