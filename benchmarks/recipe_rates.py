@@ -87,7 +87,7 @@ def counts(quick: bool) -> list[Counts]:
 def asked_of() -> list[Recipe]:
     """The registered recipes that an exact model of pixels can be asked, and the one of everything."""
     known = map(recipe, registry.names("recipes"))
-    return [*(one for one in known if not one.watches and one.space in ("", "pixels")), everything()]
+    return [*(one for one in known if not (one.watches or one.introspects) and one.space in ("", "pixels")), everything()]
 
 
 def reach(n: int = 99) -> list[dict[str, object]]:

@@ -125,7 +125,7 @@ def chosen(of: Any) -> str:
 
 
 def walk_name(walk: Walk) -> str:
-    return f"`{type(walk).__name__}` at {len(walk.levels)} levels"
+    return f"`{type(walk).__name__}`" if walk.recorded else f"`{type(walk).__name__}` at {len(walk.levels)} levels"
 
 
 def walk_lines() -> list[str]:

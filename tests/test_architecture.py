@@ -20,8 +20,8 @@ FLOORS = [
     {"trajectory", "denoiser", "positions", "patches", "texture", "kinds", "levels", "noise", "networks", "weights"},
     {"precondition", "steps", "variations", "spaces", "tiles"},
     {"walks", "probes"},
-    {"statistics"},
-    {"calibration", "scores", "rows", "regions", "verdict", "recipes"},
+    {"statistics", "laplace"},
+    {"calibration", "scores", "rows", "regions", "verdict", "release", "recipes"},
     {"data", "modalities", "pipelines", "folder", "model", "references", "store", "witness", "gallery", "evaluate", "checkpoint", "optimise", "settings"},
     {"scorer", "mosaic", "detector", "guard", "learning", "lessons", "assessment", "testing"},
     {"adapters"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 #: rooms that must not know torch, directly or through another room
-WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "regions", "verdict", "data", "evaluate", "folder", "gallery"}
+WITHOUT_TORCH = {"errors", "registry", "levels", "calibration", "scores", "rows", "regions", "verdict", "release", "data", "evaluate", "folder", "gallery"}
 
 FILES = sorted(ROOT.rglob("*.py"))
 

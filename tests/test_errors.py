@@ -109,6 +109,7 @@ CASES: dict[str, tuple[type, str, Callable[[Path, Path], object]]] = {
     "other answers": (errors.DifferentAnswers, "train it here", lambda f, t: dd.load(rewritten(f, t / "m", _made_elsewhere, files=_other_answers))),
     "calibration moved": (errors.DifferentAnswers, "fit it again here", lambda f, t: dd.Detector.load(rewritten(f, t / "m", _moved))),
     "a format that never was": (errors.DamagedModel, "says format 0", lambda f, t: dd.load(rewritten(f, t / "m", lambda m: m.update(format=0)))),
+    "recorded twice": (errors.AlreadyRecording, "leave the first with-block before the second", lambda f, t: _recorded_twice()),
     "no map": (errors.NotPerElement, "has no map", lambda f, t: dd.Scorer(dd.load(f), registry.find("recipes", "msma")).map(Items.single(pictures(1)[0])[0])),
     "not calibrated": (errors.NotCalibrated, "call fit", lambda f, t: dd.Detector(dd.load(f)).judge_all(pictures(2))),
     "not finite": (
@@ -221,6 +222,13 @@ def _without_pyod() -> None:
     with mock.patch.dict(sys.modules, {"pyod": None}):
         sys.modules.pop("diffident.adapters.pyod", None)
         importlib.import_module("diffident.adapters.pyod")
+
+
+def _recorded_twice() -> None:
+    scheduler = mock.MagicMock(step=lambda model_output, timestep, sample: None, config={}, alphas_cumprod=torch.tensor([0.9, 0.5]), init_noise_sigma=1.0)
+    pipe = mock.MagicMock(scheduler=scheduler)
+    with dd.record(pipe), dd.record(pipe):
+        pass
 
 
 def _other_recipe(manifest: dict) -> None:

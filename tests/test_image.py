@@ -383,7 +383,8 @@ def test_vitals_say_what_was_stored_before_it_was_brought_to_size():
     vitals = Image(8, 8).open(Item("half", half)).vitals
     red = np.where(np.arange(40) < 20, 1.0, 0)
     other = np.where((np.arange(40) < 20) & (np.arange(40) > 0), 1.0, 0)
-    assert vitals == pytest.approx(
+    plain = ("width", "height", "bits", "finite", "contrast", "black", "white", "colour")
+    assert {name: vitals[name] for name in plain} == pytest.approx(
         {
             "width": 20,
             "height": 40,

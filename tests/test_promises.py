@@ -69,7 +69,7 @@ def able(model: Model) -> Callable[[str], Model]:
     return found
 
 
-EVERY = sorted(registry.names("recipes"))
+EVERY = sorted(name for name in registry.names("recipes") if not recipes.recipe(name).introspects)  # the others say nothing of items given
 
 
 @pytest.mark.parametrize("name", EVERY)

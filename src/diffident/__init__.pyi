@@ -3,6 +3,7 @@ from .errors import DiffidentError as DiffidentError
 from .learning import train as train
 from .learning import training as training
 from .model import Model as Model
+from .pipelines.recording import record as record
 from .recipes import Reading as Reading
 from .recipes import Recipe as Recipe
 from .scorer import Scorer as Scorer

@@ -254,10 +254,13 @@ class Detector:
         Raises:
             ForeignScores: another model or recipe made them; and what :meth:`judge` raises.
         """
-        return verdicts_of(scores, self._judged(scores), self.settled(policy), self.depth, self.seen)
+        settled = self.settled(policy)
+        return verdicts_of(scores, self._judged(scores, settled.depth), settled, self.depth, self.seen)
 
-    def _judged(self, scores: Scores) -> Judged:
+    def _judged(self, scores: Scores, depth: float) -> Judged:
         judged = self.calibrated.judge(scores)
+        if depth:
+            judged = judged.declining(self.calibrated.beyond(scores, depth, self.model.modality.grain))
         return judged.somewhere() if any(step.moves for step in self.model.steps) else judged
 
     def judge_all(self, source: Any, fdr: float | None = None, policy: Policy | None = None, kind: str = "") -> Verdicts:
@@ -275,11 +278,12 @@ class Detector:
             raise InvalidSetting(f"scores say of what kind each item is, so that {kind!r} cannot be said of all of them; leave it out")
         calibration = self.calibrated
         scores = source if isinstance(source, Scores) else self.scorer(self.opened(source, kind))
-        judged = self._judged(scores)
         if fdr is not None:
-            return replace(batch_verdicts_of(scores, judged, fdr, self.depth, self.seen), kinds=self.model.kinds)
+            declined = self.settled().depth if self.policy.depth else 0.0
+            found = batch_verdicts_of(scores, self._judged(scores, declined), fdr, self.depth, self.seen, declined=declined)
+            return replace(found, kinds=self.model.kinds)
         settled = self.settled(policy)
-        verdicts = tuple(verdicts_of(scores, judged, settled, self.depth, self.seen))
+        verdicts = tuple(verdicts_of(scores, self._judged(scores, settled.depth), settled, self.depth, self.seen))
         return Verdicts(verdicts, scores.columns, settled.promise_each(calibration.kinds), self.model.kinds)
 
     def __call__(self, item: Any, policy: Policy | None = None, kind: str = "") -> Verdict:
@@ -292,7 +296,11 @@ class Detector:
 
     def settled(self, policy: Policy | None = None) -> Policy:
         """The policy with its level settled for these references; of several kinds, for the kind with the fewest."""
-        return (policy or self.policy).resolve_each(self.calibrated.kinds)
+        asked = policy or self.policy
+        if asked.depth and not self.model.modality.grain:
+            kind = self.model.modality.name
+            raise InvalidSetting(f"nothing of a {kind} is measured by which it could be declined as out of depth; leave out the depth level (--depth)")
+        return asked.resolve_each(self.calibrated.kinds)
 
     def promise(self, policy: Policy | None = None) -> str:
         """What is promised about good items, and about those of each kind where there are several, in one plain sentence."""
@@ -327,7 +335,7 @@ class Detector:
 
     def _fill(self, place: Path) -> dict[str, Any]:
         facts = store.fill(place, self.model)
-        said = {"recipe": recipe(self.recipe).config(), "policy": {"flag": self.policy.flag, "abstain": self.policy.abstain}}
+        said = {"recipe": recipe(self.recipe).config(), "policy": self.policy.config()}
         if self.calibration is not None:
             self.calibration.references.save(place / REFERENCES)
             if self.gallery is not None:

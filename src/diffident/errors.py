@@ -14,6 +14,7 @@ DiffidentError
 ├─ Unconditional        a condition was given to a denoiser that takes none
 ├─ NoGradient           a derivative was asked of a model whose answers carry none
 ├─ NoActivations        activations were asked of a denoiser that has no network, or not that stream
+├─ AlreadyRecording     a pipeline is recorded already; two recordings would each take the other for the scheduler
 ├─ NotPerElement        a map was asked of numbers that have none
 ├─ CalibrationError
 │  ├─ NotCalibrated     a decision was asked before known-good items were seen
@@ -91,6 +92,10 @@ class NoGradient(DiffidentError):
 
 class NoActivations(DiffidentError):
     """Inner activations were asked of a denoiser that has no network, or of a network that has no such stream."""
+
+
+class AlreadyRecording(DiffidentError):
+    """A second recording of the same scheduler was asked while the first goes on."""
 
 
 class NotPerElement(DiffidentError):

@@ -325,7 +325,7 @@ def _require_enough(policy: Policy, count: int, held_out: int, share: float, kin
     try:
         policy.resolve(held_out, kind)
     except TooFewReferences as refusal:
-        references = needed(policy.flag or LEVELS[-1])
+        references = max(needed(policy.flag or LEVELS[-1]), needed(policy.depth) if policy.depth else 0)
         enough = 2 * references if references <= AT_LEAST else math.ceil(references / share)
         raise TooFewReferences(f"{refusal}: of the {count} items {held_out} are held out to calibrate, so give {enough} items in all") from refusal
 

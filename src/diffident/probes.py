@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import noise, registry
 from .denoiser import Denoiser
-from .errors import InvalidSetting, NoGradient
+from .errors import InvalidSetting, NoGradient, WrongShape
 from .trajectory import Look
 
 
@@ -53,6 +53,11 @@ class Probe(ABC):
     def watches(self) -> tuple[str, ...]:
         """The streams of the model's network that it reads; a walk keeps them when it asks its own question."""
         return ()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the record of how a sample was made can hold its column without a question of its own."""
+        return False
 
     @abstractmethod
     def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
@@ -93,14 +98,57 @@ class HutchinsonTrace(Probe):
         return torch.stack([self._draw(denoiser, look, i) for i in range(self.draws)]).mean(0)
 
     def _draw(self, denoiser: Denoiser, look: Look, i: int) -> Tensor:
-        signs = noise.signs(tuple(look.x.shape[1:]), "trace", self.seed, i).to(look.x)
-        with torch.enable_grad():
-            x = look.x.detach().requires_grad_(True)
-            answer = denoiser(x, look.alpha, look.sigma)
-            if not answer.requires_grad:
-                raise NoGradient(f"the answer of {type(denoiser).__name__} carries no gradient, so its trace is unknown; ask outside inference_mode")
-            (product,) = torch.autograd.grad((answer * signs).sum(), x)  # v' J
-        return (product * signs).flatten(1).sum(1)
+        return _along(denoiser, look, noise.signs(tuple(look.x.shape[1:]), "trace", self.seed, i).to(look.x))
+
+
+def _along(denoiser: Denoiser, look: Look, v: Tensor) -> Tensor:
+    """v' J v of each item, (n,), with v (*shape) the same for all: one Jacobian product."""
+    with torch.enable_grad():
+        x = look.x.detach().requires_grad_(True)
+        answer = denoiser(x, look.alpha, look.sigma)
+        if not answer.requires_grad:
+            raise NoGradient(f"the answer of {type(denoiser).__name__} carries no gradient, so its trace is unknown; ask outside inference_mode")
+        (product,) = torch.autograd.grad((answer * v).sum(), x)  # v' J
+    return (product * v).flatten(1).sum(1)
+
+
+#: An exact trace is for items of so many elements at most: each costs a product.
+FEW = 64
+
+
+@registry.registered("probes", "exact-trace")
+@dataclass(frozen=True)
+class ExactTrace(Probe):
+    """The trace of the denoiser's Jacobian, tr dE[x0|x_t]/dx_t, element by element: for items of few elements.
+
+    sum over elements of the diagonal of J, a Jacobian product each. Column ``exact trace``, (n,), no unit. Cost: ``elements`` Jacobian products.
+
+    Raises:
+        InvalidSetting: fewer than 1 or more than 64 elements.
+        WrongShape: when asked about items that have another number of them.
+        NoGradient: when asked of a denoiser whose answers carry no gradient.
+    """
+
+    elements: int = 16
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.elements <= FEW:
+            raise InvalidSetting(f"an exact trace is for items of 1 to {FEW} elements; got {self.elements}. Estimate it: HutchinsonTrace(draws=...)")
+
+    @property
+    def name(self) -> str:
+        return "exact trace"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(products=self.elements)
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        shape = look.x.shape[1:]
+        if shape.numel() != self.elements:
+            raise WrongShape(f"an exact trace was asked of items of {self.elements} elements, and these have {shape.numel()}, {tuple(shape)}")
+        basis = torch.eye(self.elements).reshape(self.elements, *shape).to(look.x)
+        return torch.stack([_along(denoiser, look, one) for one in basis]).sum(0)
 
 
 @registry.registered("probes", "top-eigenvalues")
@@ -171,6 +219,41 @@ def _orthonormal(vectors: Sequence[Tensor]) -> list[Tensor]:
     return basis
 
 
+@registry.registered("probes", "nudge")
+@dataclass(frozen=True)
+class Nudge(Probe):
+    """How much the noise that is seen changes when the item takes a small step along it, without a derivative.
+
+    sigma ||eps(x + r e) - eps(x)|| / r with e = eps / ||eps|| and r = ``rho`` sigma: the length of (I - alpha J) e. eps(x) is that of the walk's own answer:
+    take a walk that does not clip. Column ``nudge``, (n,), no unit. Cost: one evaluation.
+
+    Raises:
+        InvalidSetting: no step.
+
+    Source: after the curvature index of RODS (2507.12201).
+    """
+
+    rho: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.rho > 0:
+            raise InvalidSetting(f"a nudge is a step above 0, in units of sigma; got rho={self.rho:g}")
+
+    @property
+    def name(self) -> str:
+        return "nudge"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(1)
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        seen = look.eps
+        step = self.rho * look.sigma * seen / _norm(seen).clamp(min=1e-30)
+        change = step - look.alpha * (denoiser(look.x + step, look.alpha, look.sigma) - look.denoised)
+        return change.flatten(1).norm(dim=1) / (self.rho * look.sigma)
+
+
 @registry.registered("probes", "activations")
 @dataclass(frozen=True)
 class Activations(Probe):
@@ -217,6 +300,41 @@ def _pooled(stream: Tensor, pool: int) -> Tensor:
     for axis in range(2, stream.ndim if pool > 1 else 0):
         stream = torch.stack([cell.mean(axis) for cell in stream.split(pool, axis)], axis)
     return stream
+
+
+@registry.registered("probes", "guidance-gap")
+@dataclass(frozen=True)
+class GuidanceGap(Probe):
+    """How far the answer under a condition lies from the answer without one, as a root mean square over elements.
+
+    sqrt(mean (E[x0 | x_t, condition] - E[x0 | x_t])^2). The answer without a condition is the walk's own, as it was recorded: take a walk that does not
+    clip. A guided pipeline asks both anyhow: its recording fills the column at no cost.
+
+    Column ``guidance gap``, (n,), in units of an element. Cost: one evaluation.
+
+    Raises:
+        Unconditional: when asked of a denoiser that takes no condition, or not this one.
+
+    Source: Ho & Salimans 2022 (classifier-free guidance, 2207.12598).
+    """
+
+    condition: int | str = 0
+
+    @property
+    def name(self) -> str:
+        return "guidance gap"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(1)
+
+    @property
+    def recorded(self) -> bool:
+        return True
+
+    def __call__(self, denoiser: Denoiser, look: Look) -> Tensor:
+        gap = denoiser.given(self.condition)(look.x, look.alpha, look.sigma) - look.denoised
+        return gap.flatten(1).square().mean(1).sqrt()
 
 
 def probe(name: str, **settings: Any) -> Probe:

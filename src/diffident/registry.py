@@ -28,7 +28,7 @@ ROOMS = {
     "spaces": ("diffident.spaces",),
     "steps": ("diffident.steps",),
     "modalities": ("diffident.modalities",),
-    "recipes": tuple(f"diffident.recipes.{room}" for room in ("inspection", "reconstruction", "paths", "inside", "controls")),
+    "recipes": tuple(f"diffident.recipes.{room}" for room in ("inspection", "reconstruction", "paths", "inside", "controls", "introspection")),
 }
 
 _things: dict[tuple[str, str], object] = {}

@@ -84,13 +84,14 @@ class Scorer:
         recipe: what is asked of it; a registered name is taken too. In tiles the highest place of its maps counts.
 
     Raises:
-        InvalidSetting: the recipe is for models that live in another space, or has no map that tiles could be judged by.
+        InvalidSetting: the recipe is for generated samples alone, or for models that live in another space, or has no map that tiles could be judged by.
     """
 
     model: Model
     recipe: Recipe | str
 
     def __post_init__(self) -> None:
+        self.asked.require_given()
         if self.asked.combines_maps and not self.model.modality.gridded:
             raise InvalidSetting(
                 f"the recipe {self.asked.name!r} compares places, and the elements of a {self.model.modality.name} have no neighbours; "

@@ -196,6 +196,11 @@ def _patch(side: int) -> int:
 
 
 def suited(recipe: str | Recipe | None, network: str | None, tile: int | None = None) -> Recipe:
-    """The recipe that is meant where none is named: ``inspection``, in tiles ``texture``, or ``reconstruction`` with a network that is named."""
+    """The recipe that is meant where none is named: ``inspection``, in tiles ``texture``, or ``reconstruction`` with a network that is named.
+
+    Raises:
+        InvalidSetting: a recipe that says nothing of items that are given.
+    """
     found = recipe_of(recipe or ("reconstruction" if network not in (None, "texture") else "texture" if tile or network else "inspection"))
+    found.require_given()
     return found.highest() if tile else found

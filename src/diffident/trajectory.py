@@ -5,13 +5,15 @@ From here onward no line of code knows whether the item was photographed or gene
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import WrongShape
+from .errors import InvalidSetting, WrongShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +110,27 @@ class Trajectory:
 
         columns = {name: pick([film.columns[name] for film in films]) for name in films[0].columns}
         return replace(films[0], x=pick([film.x for film in films]), denoised=pick([film.denoised for film in films]), columns=columns)
+
+    def within(self, low: float, high: float) -> Trajectory:
+        """The looks at noise levels sigma / alpha from ``low`` to ``high``, from little noise to much, whichever way they were visited.
+
+        At least two: where the window holds fewer, those nearest to it, as ratios go, join.
+
+        Raises:
+            InvalidSetting: not 0 <= low < high.
+            WrongShape: the record has a single look.
+        """
+        if not 0 <= low < high:
+            raise InvalidSetting(f"a window of noise levels needs 0 <= low < high; got low={low:g}, high={high:g}")
+        if len(self) < 2:
+            raise WrongShape("a window of a path holds two looks or more, and this record has one; take a walk with more levels")
+        level = (self.sigma / self.alpha).double().log()
+        away = torch.maximum(math.log(low) - level if low else torch.full_like(level, -math.inf), level - math.log(high)).clamp(min=0)
+        away = torch.where(torch.isnan(away), 0.0, away)  # a level without end in a window without end
+        inside = torch.argsort(away, stable=True)[: max(2, int((away == 0).sum()))]
+        looks = inside[torch.argsort(level[inside], stable=True)]
+        columns = {name: column[looks] for name, column in self.columns.items()}
+        return replace(self, alpha=self.alpha[looks], sigma=self.sigma[looks], x=self.x[looks], denoised=self.denoised[looks], columns=columns)
 
     def _at(self, of_level: Tensor) -> Tensor:
         return of_level.to(self.x.dtype).reshape(-1, *[1] * (self.x.ndim - 1))

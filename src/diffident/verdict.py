@@ -35,11 +35,14 @@ KIND = "kind"
 
 @dataclass(frozen=True)
 class Policy:
-    """Two levels on the p-value: flag at ``p <= flag``, abstain at ``flag < p <= abstain``, else accept.
+    """Two levels on the p-value: flag at ``p <= flag``, abstain at ``flag < p <= abstain``, else accept; and one on plain measures.
 
     Attributes:
         flag: the share of good items that may be flagged; None takes the strictest of .01, .02, .05 that the references can reach.
         abstain: the upper end of the grey zone, above flag; None leaves no grey zone.
+        depth: the share of good items that may be declined as out of depth, by what was measured plainly when they were opened
+            (:func:`diffident.calibration.standing`): it notices broken sensors, another resolution, another archive. 0 declines none.
+            It is added to ``flag``, and an item out of depth is abstained from whatever its p.
 
     Raises:
         InvalidSetting: a level outside (0, 1), or abstain not above flag.
@@ -52,21 +55,29 @@ class Policy:
 
     flag: float | None = None
     abstain: float | None = None
+    depth: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, level in (("flag", self.flag), ("abstain", self.abstain)):
+        for name, level in (("flag", self.flag), ("abstain", self.abstain), ("depth", self.depth or None)):
             if level is not None and not SMALLEST <= level < 1.0:
                 raise InvalidSetting(f"the {name} level (--{name}) lies between {SMALLEST:g} and 1; got {level:g}")
         if self.flag is not None and self.abstain is not None and self.abstain <= self.flag:
             raise InvalidSetting(f"the abstain level (--abstain) must lie above flag; got abstain {self.abstain:g} and flag {self.flag:g}")
 
-    def changed(self, flag: float | None = None, abstain: float | None = None) -> Policy:
+    def __repr__(self) -> str:
+        return f"Policy(flag={self.flag!r}, abstain={self.abstain!r}" + (f", depth={self.depth!r})" if self.depth else ")")
+
+    def changed(self, flag: float | None = None, abstain: float | None = None, depth: float | None = None) -> Policy:
         """This policy with the levels that are given in place of its own.
 
         >>> Policy(0.05).changed(abstain=0.2)
         Policy(flag=0.05, abstain=0.2)
         """
-        return Policy(self.flag if flag is None else flag, self.abstain if abstain is None else abstain)
+        return Policy(self.flag if flag is None else flag, self.abstain if abstain is None else abstain, self.depth if depth is None else depth)
+
+    def config(self) -> dict[str, float | None]:
+        """The levels, for JSON; depth only where it is asked for, so that earlier versions read all others."""
+        return {"flag": self.flag, "abstain": self.abstain} | ({"depth": self.depth} if self.depth else {})
 
     def resolve(self, n: int, kind: str = "") -> Policy:
         """This policy with its flag level settled for n references, which may be those of a kind.
@@ -76,9 +87,12 @@ class Policy:
             InvalidSetting: the level chosen lies above the abstain level asked for.
         """
         flag = self.flag if self.flag is not None else next((level for level in LEVELS if n >= needed(level)), LEVELS[-1])
+        items = ("1 reference item" if n == 1 else f"{n} reference items") + (f" of the kind {kind!r}" if kind else "")
         if n < needed(flag):
-            items = ("1 reference item" if n == 1 else f"{n} reference items") + (f" of the kind {kind!r}" if kind else "")
             raise TooFewReferences(f"cannot flag at p <= {flag:g} with {items}; give at least {needed(flag)}, or a higher flag level (--flag)")
+        if self.depth and n < needed(self.depth):
+            asked = f"cannot decline as out of depth at p <= {self.depth:g} with {items}"
+            raise TooFewReferences(f"{asked}; give at least {needed(self.depth)}, or a higher depth level (--depth)")
         return replace(self, flag=flag)
 
     def resolve_each(self, counts: Mapping[str, int]) -> Policy:
@@ -108,11 +122,15 @@ class Policy:
     def promise(self, n: int) -> str:
         """What this policy promises with n references, in one plain sentence."""
         settled = self.resolve(n)
-        level = settled.flag or 0.0
-        return (
-            f"At most {_percent(level)} of good items are flagged on average (p <= {level:g}, {n} references), and with 90 % confidence at most "
-            f"{_percent(false_alarm_bound(n, level))} with this calibration, while good items stay as the references were."
-        )
+        level, sure = settled.flag or 0.0, f"with 90 % confidence at most {_percent(false_alarm_bound(n, settled.flag or 0.0))}"
+        flagged, end = f"At most {_percent(level)} of good items are flagged", "with this calibration, while good items stay as the references were."
+        if not self.depth:
+            return f"{flagged} on average (p <= {level:g}, {n} references), and {sure} {end}"
+        return f"{flagged} and {settled._declined()} on average (p <= {level:g}, {n} references); {sure} are flagged {end}"
+
+    def _declined(self) -> str:
+        """What a depth level adds to the share of good items that are not accepted."""
+        return f"{_percent(self.depth)} are declined as out of depth: together {_percent((self.flag or 0.0) + self.depth)}"
 
     def promise_each(self, counts: Mapping[str, int]) -> str:
         """The same for several kinds with so many references each, in one plain sentence; :meth:`promise` where there are no kinds."""
@@ -120,10 +138,11 @@ class Policy:
             return self.promise(sum(counts.values()))
         level, few, most = self.resolve_each(counts).flag or 0.0, min(counts.values()), max(counts.values())
         worst = max(counts, key=lambda kind: false_alarm_bound(counts[kind], level))
+        declined, again = (f" and {replace(self, flag=level)._declined()}", " are flagged") if self.depth else ("", "")
         return (
-            f"Of the good items of each of {len(counts)} kinds at most {_percent(level)} are flagged on average (p <= {level:g}, beside "
+            f"Of the good items of each of {len(counts)} kinds at most {_percent(level)} are flagged{declined} on average (p <= {level:g}, beside "
             f"{few if few == most else f'{few} to {most}'} references of their own kind), and of one kind with 90 % confidence at most "
-            f"{_percent(false_alarm_bound(counts[worst], level))} with this calibration ({worst}), while good items stay as the references were."
+            f"{_percent(false_alarm_bound(counts[worst], level))}{again} with this calibration ({worst}), while good items stay as the references were."
         )
 
 
@@ -269,11 +288,18 @@ def verdicts_of(scores: Scores, judged: Judged, policy: Policy, depth: Depth | N
 
 
 def batch_verdicts_of(
-    scores: Scores, judged: Judged, fdr: float, depth: Depth | None = None, seen: Mapping[str, str] | None = None, dependence: Dependence = "positive"
+    scores: Scores,
+    judged: Judged,
+    fdr: float,
+    depth: Depth | None = None,
+    seen: Mapping[str, str] | None = None,
+    dependence: Dependence = "positive",
+    declined: float = 0.0,
 ) -> Verdicts:
     """Verdicts on a whole batch: of those flagged, on average at most the share ``fdr`` is good. No grey zone.
 
-    The batch is what can be judged: unreadable, out-of-depth and seen items are no part of it.
+    The batch is what can be judged: unreadable, out-of-depth and seen items are no part of it. ``declined`` is the level at which
+    ``judged`` has declined items as out of depth; it is told with the promise.
 
     Raises:
         TooFewReferences: so many items cannot be served by so few references; the message gives the number needed.
@@ -285,7 +311,8 @@ def batch_verdicts_of(
     decisions: list[Decision] = ["abstain" if why else "flag" if flag else "accept" for why, flag in zip(whys, called, strict=True)]
     verdicts = tuple(_verdict(scores, judged, i, decision, whys[i], fdr, math.nan) for i, decision in enumerate(decisions))
     kinds = tuple(sorted(set(scores.kinds) - {""}))
-    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence, kinds), kinds)
+    also = f" Of good items at most {_percent(declined)} are declined as out of depth on average." if declined else ""
+    return Verdicts(verdicts, scores.columns, batch_promise(int(batch.sum()), fdr, judged.references, dependence, kinds) + also, kinds)
 
 
 def batch_promise(m: int, fdr: float, n: int, dependence: Dependence = "positive", kinds: Sequence[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,16 +11,22 @@ import numpy as np
 from ..errors import NotFinite, NotPerElement, TooFewReferences, WrongShape
 from ..scores import Scores
 from .combiners import COMBINERS, combiner
-from .depth import Depth, Limit
+from .depth import Depth, Limit, Standing, standing
+from .drift import Drift, DriftState
 from .fusion import Fusion
 from .heights import Heights, Highest, PlaceByPlace, Places
 from .ranks import conformal_p, evidence_p, false_alarm_bound, false_discoveries, fewest_discoveries, needed, require_served, smallest_p
+from .risk import Approved, Certified, needed_trials, release_threshold, withhold_threshold
 from .strangeness import Gaussian, Ranks, Robust, Strangeness
 
 __all__ = [
     "COMBINERS",
+    "Approved",
     "Calibration",
+    "Certified",
     "Depth",
+    "Drift",
+    "DriftState",
     "Fusion",
     "Gaussian",
     "Heights",
@@ -31,6 +37,7 @@ __all__ = [
     "Places",
     "Ranks",
     "Robust",
+    "Standing",
     "Strangeness",
     "combiner",
     "conformal_p",
@@ -39,8 +46,12 @@ __all__ = [
     "false_discoveries",
     "fewest_discoveries",
     "needed",
+    "needed_trials",
+    "release_threshold",
     "require_served",
     "smallest_p",
+    "standing",
+    "withhold_threshold",
 ]
 
 
@@ -75,6 +86,10 @@ class Judged:
     def somewhere(self) -> Judged:
         """The same without saying where: items were turned and moved before their places were compared, or only the highest place was kept."""
         return self if self.peaks is None else replace(self, peaks=self.peaks[:, :0])
+
+    def declining(self, whys: Sequence[str]) -> Judged:
+        """The same with a reason, where there is one, why nothing can be said of an item, (m,); a reason that is there already stays."""
+        return replace(self, whys=tuple(had or why for had, why in zip(self.whys, whys, strict=True)))
 
     def in_parts(self, parts: np.ndarray | None) -> Judged:
         """The same of items judged in so many parts each, (m,): every p-value counts as often, and where is another matter. None changes nothing."""
@@ -147,6 +162,17 @@ class Calibration:
         foreign = f"of no known kind: known are {', '.join(filter(None, self.kinds)) or 'none'}"
         whys = tuple("" if kind in self.kinds else foreign for kind in scores.kinds)
         return Judged(strangeness, p, evidence, min(self.kinds.values()), beside, whys, peaks).in_parts(self.parts(scores))
+
+    def beyond(self, scores: Scores, level: float, grain: Mapping[str, float]) -> tuple[str, ...]:
+        """Per item, empty or why it is out of depth by plain measures, among the references of its kind; see :func:`standing`.
+
+        A good item is out of depth with probability at most ``level``; that is added to the share that is flagged.
+        """
+        whys = np.full(len(scores), "", dtype=object)
+        for references, rows in self._apart(scores):
+            items = [vitals for vitals, asked in zip(scores.vitals, rows, strict=True) if asked]
+            whys[rows] = standing(references.vitals, items, grain).beyond(level)
+        return tuple(whys)
 
     def parts(self, scores: Scores) -> np.ndarray | None:
         """In how many parts each item is judged, (m,); None where all items are brought to one size.

@@ -26,10 +26,25 @@ PRECISION = click.option(
 #: The flag of every verb that asks about items which a model may tell apart by kind.
 KIND = click.option("--kind", default="", metavar="NAME", help="Of all items, where the model tells kinds apart. Default: the first folder of each.")
 
+#: The flag of every verb that decides or says how decisions will be made.
+DEPTH = click.option(
+    "--depth",
+    type=float,
+    default=None,
+    help="Decline as out of depth at p-values of plain measures up to this, beside --flag. Default: the model's own; of a new one 0, never.",
+)
+
 #: The flag of every verb that can tell kinds apart.
 KINDS = click.option(
     "--kinds", type=click.Choice(["folder"]), default=None, help="Tell kinds of items apart by the first folder of each; each kind is calibrated by itself."
 )
+
+
+def deciding(detector: Detector, flag: float | None = None, abstain: float | None = None, depth: float | None = None) -> Detector:
+    """The detector with the levels that are given in place of its own."""
+    from dataclasses import replace
+
+    return replace(detector, policy=detector.policy.changed(flag, abstain, depth))
 
 
 def bar(steps: Iterable[Any], doing: str, total: int, worth: int = 1) -> Iterable[Any]:

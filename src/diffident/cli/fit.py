@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: what was asked in training, else the strictest in reach.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: as before.")
+@_show.DEPTH
 @click.option("--join", is_flag=True, help="Add ITEMS to the references that MODEL has; only they are asked about.")
 @_show.KINDS
 @_show.KIND
@@ -33,6 +34,7 @@ def command(
     keep: int,
     flag: float | None,
     abstain: float | None,
+    depth: float | None,
     join: bool,
     kinds: str | None,
     kind: str,
@@ -53,7 +55,7 @@ def command(
     from ..recipes import recipe as recipe_of
 
     had = (Detector.load if join else Detector.uncalibrated)(model, precision)
-    policy = had.policy.changed(flag, abstain)
+    policy = had.policy.changed(flag, abstain, depth)
     target = writable(out or model)
     wanted = replace(had, recipe=recipe_of(recipe or had.recipe), policy=policy)
     wanted = _told_apart(wanted, items) if kinds and not had.model.kinds else wanted

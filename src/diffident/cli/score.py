@@ -35,6 +35,7 @@ DECISIONS = {"accept": "accepted", "abstain": "abstained from", "flag": "flagged
 @click.option("-o", "--out", default=None, type=click.Path(), help="A .csv, .json or .jsonl file for the rows.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the model's own.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this. Default: the model's own.")
+@_show.DEPTH
 @click.option("--fdr", type=float, default=None, help="Decide about the whole batch: of the items flagged, at most this share is good on average.")
 @click.option("--strangest", type=click.IntRange(min=0), default=5, show_default=True, help="How many of the strangest to name, and to show in a report.")
 @click.option("--report", default=None, type=click.Path(), help="An .html page to look at: what was decided, and the strangest items with their maps.")
@@ -50,6 +51,7 @@ def command(
     out: str | None,
     flag: float | None,
     abstain: float | None,
+    depth: float | None,
     fdr: float | None,
     strangest: int,
     report: str | None,
@@ -78,8 +80,8 @@ def command(
     from ..verdict import header
 
     kept = _kept(items, {"--report": report, "--maps": maps, "--regions": regions, "--keep-scores": keep_scores, "--kind": kind})
-    detector = Detector.load(model, precision)
-    policy = detector.settled(detector.policy.changed(flag, abstain))
+    detector = _show.deciding(Detector.load(model, precision), flag, abstain, depth)
+    policy = detector.settled()
     if kept is not None:
         return _tell(_again(detector, kept, policy, fdr, out), {"rows": out}, strangest, as_json)
     opened = detector.opened(items, kind)

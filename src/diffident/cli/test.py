@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 @click.option("--repeats", type=click.IntRange(min=1), default=500, show_default=True, help="How often items are drawn again for the intervals.")
 @click.option("--no-control", is_flag=True, help="Do not ask an untrained model as well; takes half the time.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the untrained model and of what is drawn.")
+@_show.DEPTH
 @click.option("--kind", default="", metavar="NAME", help="Of what kind of thing the items of DIR are, where MODEL tells kinds apart.")
 @_show.PRECISION
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(model: str, folder: str, out: str | None, repeats: int, no_control: bool, seed: int, kind: str, precision: str, as_json: bool) -> None:
+def command(
+    model: str, folder: str, out: str | None, repeats: int, no_control: bool, seed: int, depth: float | None, kind: str, precision: str, as_json: bool
+) -> None:
     """Test MODEL on DIR, whose folders say what is good and what is strange.
 
     \b
@@ -46,7 +49,7 @@ def command(model: str, folder: str, out: str | None, repeats: int, no_control: 
 
     if out is not None:
         _require_writable(Path(out))
-    detector, labelled = Detector.load(model, precision), Labelled.open(folder)
+    detector, labelled = _show.deciding(Detector.load(model, precision), depth=depth), Labelled.open(folder)
     if kind or detector.model.kinds:  # the folders of DIR say what is wrong with an item, not what it is
         detector.model.require(kind)
         labelled = labelled.of_kind(kind)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 @click.option("--keep", type=click.IntRange(min=0), default=64, show_default=True, help="How many known-good pictures stay in the folder, to look at.")
 @click.option("--flag", type=float, default=None, help="Flag at p-values up to this. Default: the strictest of .01, .02, .05 within reach.")
 @click.option("--abstain", type=float, default=None, help="Abstain above --flag and up to this.")
+@_show.DEPTH
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     items: str,
@@ -74,6 +75,7 @@ def command(
     keep: int,
     flag: float | None,
     abstain: float | None,
+    depth: float | None,
     as_json: bool,
 ) -> None:
     """Learn what is ordinary from the known-good ITEMS (a folder, or one file) and write a detector that is ready to score.
@@ -97,7 +99,7 @@ def command(
     sized, varied = int(channels) if channels else None, tuple(name for name in vary if name != "none") if vary else None
     how = Training(network, wanted, sized, share, seed, "image", keep, space, images_seen, width, batch, rate, every, precision)
     how = replace(how, prepare=prepare or None, vary=varied, features=features, kinds=kinds or "", tile=tile)
-    policy, target = Policy(flag, abstain), writable(out)
+    policy, target = Policy(flag, abstain, depth or 0.0), writable(out)
     earlier = _earlier(target)
     with _show.Interruption() as stop:
         learned = learn(items, suited(recipe, network, tile), how, policy, target.name, _show.stoppable(stop), target)

@@ -36,7 +36,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 1982.
     """
-    hits, false = _steps(*_checked(labels, scores))
+    hits, false = _steps(*checked(labels, scores))
     strange, normal = np.diff(hits, prepend=0), np.diff(false, prepend=0)
     beaten_twice = 2 * (false[-1] - false) + normal  # normals below each step, and half of those on it, times two
     return int(strange @ beaten_twice) / (2 * int(hits[-1]) * int(false[-1]))
@@ -62,7 +62,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 
     Source: Davis and Goadrich, The relationship between precision-recall and ROC curves, ICML 2006.
     """
-    hits, false = _steps(*_checked(labels, scores))
+    hits, false = _steps(*checked(labels, scores))
     return float(np.diff(hits, prepend=0) @ (hits / (hits + false)) / hits[-1])
 
 
@@ -90,7 +90,7 @@ def fpr_at(labels: ArrayLike, scores: ArrayLike, recall: float = 0.95) -> float:
     """
     if not 0 < recall <= 1:
         raise InvalidSetting(f"cannot find a share of {recall} of the strange items; give a recall above 0 and up to 1, such as 0.95")
-    hits, false = _steps(*_checked(labels, scores))
+    hits, false = _steps(*checked(labels, scores))
     return float(false[np.argmax(hits / hits[-1] >= recall)] / false[-1])
 
 
@@ -150,7 +150,7 @@ def interval(
     """
     if repeats < 1 or not 0 < confidence < 1:
         raise InvalidSetting(f"cannot draw {repeats} times for a confidence of {confidence}; give at least 1 repeat and a confidence between 0 and 1")
-    strange, values = _checked(labels, scores)
+    strange, values = checked(labels, scores)
     names = _named(strange, groups)
     _require_two(strange, names)
     drawn, items = np.empty(repeats), np.arange(len(values))
@@ -170,7 +170,7 @@ def _steps(strange: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
     return hits, ends + 1 - hits
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     marks, values = np.asarray(labels), np.asarray(scores)
     if marks.ndim != 1 or marks.shape != values.shape:
         raise WrongShape(f"a ranking needs one label per score in two flat lists of equal length; labels are {marks.shape}, scores {values.shape}")

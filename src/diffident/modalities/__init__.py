@@ -35,6 +35,9 @@ class Modality(ABC):
 
     name: ClassVar[str]
 
+    #: Of the vitals by which an item may be declined at a stated level, the smallest difference that means anything.
+    grain: ClassVar[Mapping[str, float]] = {}
+
     #: Whether elements that lie side by side belong together, as convolutions take for granted.
     gridded: ClassVar[bool] = True
 

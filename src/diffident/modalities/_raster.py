@@ -13,6 +13,7 @@ import PIL.Image
 from PIL import ImageFile
 
 from ..errors import InvalidSetting, ItemError, TooLarge, UnreadableItem
+from ._vitals import dead, texture
 
 #: Formats that show their kind in the first bytes, run no other program (EPS does), and of which Pillow refuses a file
 #: that was cut short: it opens cut JPEG 2000 and PCX files without a word, and takes noise for TGA.
@@ -61,7 +62,16 @@ class Raster:
             "black": float((finite & (most <= 0)).mean()),
             "white": float((finite & (least >= self.top)).mean()),
             "colour": float(spread.sum(dtype=np.float64) / max(finite.sum(), 1) / self.top),
+            "dead": dead(self.pixels),
+            **texture(self._grey(finite)),
         }
+
+    def _grey(self, finite: np.ndarray) -> np.ndarray:
+        """The mean of the channels, (h, w) float32, white is 1; 0 where it is no number."""
+        grey = np.zeros(finite.shape, np.float32)
+        for plane in np.moveaxis(self.pixels, -1, 0):
+            grey += plane.astype(np.float32) / np.float32(self.top * self.pixels.shape[2])
+        return np.where(finite, grey, np.float32(0))
 
     def _contrast(self, finite: np.ndarray) -> float:
         """Plane by plane in single precision: a large picture is in memory often enough."""

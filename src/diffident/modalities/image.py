@@ -16,6 +16,7 @@ from ..errors import InvalidSetting, ItemError, NoItems, TooLarge, WrongShape
 from ..registry import registered
 from . import Modality, Opened
 from ._raster import QUIET, Raster, raster, stored
+from ._vitals import GRAIN
 
 #: Rec. 601: how bright red, green and blue look.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -55,6 +56,7 @@ class Image(Modality):
     """
 
     name: ClassVar[str] = "image"
+    grain: ClassVar[Mapping[str, float]] = GRAIN
 
     height: int
     width: int
@@ -79,8 +81,9 @@ class Image(Modality):
 
         ``width`` and ``height`` in pixels, ``bits``, ``finite`` (share of pixels that are numbers), ``contrast`` (standard
         deviation over finite pixels, root mean square over channels), ``black`` and ``white`` (share of pixels with all
-        channels at the very end of the range), ``colour`` (mean over pixels of largest minus smallest channel); the last
-        four in units where white is 1. Pixels that are not finite stay so in the values.
+        channels at the very end of the range), ``colour`` (mean over pixels of largest minus smallest channel), these
+        four in units where white is 1; ``dead`` (share of rows and columns in which nothing varies), and ``brightness``, ``detail``,
+        ``noise``, ``specks``, ``slope``, ``blocks`` and ``stripes``, which tell how a picture was made. Pixels that are not finite stay so in the values.
 
         Raises:
             UnreadableItem: no image, damaged, cut short, or of a kind that has no agreed range.
@@ -128,8 +131,9 @@ class Image(Modality):
         seen = [one for one in vitals if one]
         if not seen:
             raise NoItems("no known-good image was measured, so there are no limits; give at least one that can be read")
-        low = {name: min(one[name] for one in seen) for name in seen[0]}
-        high = {name: max(one[name] for one in seen) for name in seen[0]}
+        names = set.intersection(*map(set, seen))  # references of an earlier version were measured in fewer ways
+        low = {name: min(one[name] for one in seen) for name in names}
+        high = {name: max(one[name] for one in seen) for name in names}
         grey = "in colour, and the known-good are grey" if high["colour"] < GREY else "more colourful than the known-good"
         return (
             Limit("finite", 1.0, 1.0, "not finite"),

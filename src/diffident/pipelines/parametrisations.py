@@ -181,10 +181,20 @@ def of_scheduler(scheduler: Any, whole: bool = False, clock: float | None = None
     Raises:
         InvalidSetting: a family that is not known here.
     """
-    name, config = type(scheduler).__name__, dict(scheduler.config)
-    prediction = config.get("prediction_type") or "epsilon"
+    name = type(scheduler).__name__
     if name.startswith(DISTILLED):
         raise InvalidSetting(f"a {name} is for networks that were distilled to leap and answer no E[x0 | x_t]; take the model that they were distilled from")
+    return spoken_to(scheduler, whole, clock)
+
+
+def spoken_to(scheduler: Any, whole: bool = False, clock: float | None = None) -> Parametrisation:
+    """The family in whose words a scheduler hears its network, distilled ones too: those say an x0, though not the mean of all that could be.
+
+    Raises:
+        InvalidSetting: a family that is not known here.
+    """
+    name, config = type(scheduler).__name__, dict(scheduler.config)
+    prediction = config.get("prediction_type") or "epsilon"
     if name.startswith("FlowMatch") or config.get("use_flow_sigmas") or prediction.startswith("flow"):
         return Flow(float(config.get("num_train_timesteps", 1000) if clock is None else clock))
     if clock is not None:

@@ -4,6 +4,7 @@ from ._recipe import Reading, Recipe, recipe, recipe_from
 from .controls import HAAR_ENERGIES, TRIVIAL
 from .inside import ACTIVATIONS, ACTIVATIONS_TOLD, ZERO_SHOT, activations, zero_shot
 from .inspection import INSPECTION, KNN, MAHALANOBIS, MEMORY, PCA, TEXTURE
+from .introspection import INTROSPECTION, INTROSPECTION_PATH
 from .paths import (
     DIFFPATH,
     DIFFPATH_1D,
@@ -33,6 +34,8 @@ __all__ = [
     "HAAR_ENERGIES",
     "INPUT_COMPLEXITY",
     "INSPECTION",
+    "INTROSPECTION",
+    "INTROSPECTION_PATH",
     "INVERSION",
     "KNN",
     "LIKELIHOOD",

@@ -104,6 +104,11 @@ class Recipe:
             reading.of.accept(reading.settings)
             if not reading.walk.evaluations and any(probe.watches for probe in reading.probes):
                 raise InvalidSetting(f"{reading.statistic!r} reads what a network holds while it is asked, and its walk asks nothing; use the walk Clean")
+            unheard = [probe.name for probe in reading.probes if reading.walk.recorded and not probe.recorded]
+            if unheard:
+                raise InvalidSetting(
+                    f"{reading.statistic!r} asks for {', '.join(unheard)}, which no record of how a sample was made holds; read it off another walk"
+                )
             if isinstance(reading.walk, Sample):
                 raise InvalidSetting(f"the recipe {self.name!r} reads a Sample walk: that makes items and says nothing of those given; use another walk")
             if reading.walk.draws < reading.of.draws:
@@ -157,10 +162,30 @@ class Recipe:
         """Per item: network evaluations and Jacobian products."""
         total = Cost()
         for walk in self.plan:
+            if walk.recorded:
+                continue  # whoever made the record has asked already
             for probe in self.probes(walk):
                 total += probe.cost * len(walk.levels)
             total += Cost(walk.evaluations)
         return total
+
+    @property
+    def introspects(self) -> bool:
+        """Whether it reads how an item came about: then it is for generated samples alone, and nothing can be read of items that are given."""
+        return any(reading.walk.recorded for reading in self.readings)
+
+    def require_given(self) -> None:
+        """Refuse, before the work, a recipe that says nothing of items that are given.
+
+        Raises:
+            InvalidSetting: it introspects.
+        """
+        made = ", ".join(reading.label for reading in self.readings if reading.walk.recorded)
+        if made:
+            raise InvalidSetting(
+                f"the recipe {self.name!r} reads {made} off the record of how a sample came about, and items that are given have none; "
+                "judge samples while they are made with diffident.Guard, or take a recipe such as 'reconstruction'"
+            )
 
     @property
     def watches(self) -> tuple[str, ...]:

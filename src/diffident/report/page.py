@@ -100,7 +100,8 @@ def report(detector: Detector, source: Any, path: str | Path, policy: Policy | N
 
 def asked_of(policy: Policy) -> str:
     """What a settled policy asks, in words."""
-    return f"Flag at p <= {policy.flag:g}" + (f", abstain above that and up to {policy.abstain:g}." if policy.abstain else ".")
+    abstain = f", abstain above that and up to {policy.abstain:g}" if policy.abstain else ""
+    return f"Flag at p <= {policy.flag:g}{abstain}" + (f"; decline as out of depth at p <= {policy.depth:g} of plain measures." if policy.depth else ".")
 
 
 def asked_of_batch(fdr: float) -> str:

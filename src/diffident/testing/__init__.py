@@ -22,7 +22,7 @@ from ..walks import Walk
 from .of_items import MODALITY, SPACE
 from .of_statistics import STATISTIC
 from .of_steps import STEP
-from .of_walks import DENOISER, PROBE, WALK
+from .of_walks import DENOISER, PROBE, RECORDED, WALK
 from .promise import Check, name
 from .worlds import WORLDS, World, gaussian_world, modes_world, sighted_world
 
@@ -64,6 +64,8 @@ def checks(thing: object, shape: tuple[int, ...] = (1, 4, 4)) -> Iterator[Check]
 
 
 def _promises(thing: object) -> tuple[Callable[[Any], None], ...]:
+    if isinstance(thing, Walk) and thing.recorded:
+        return RECORDED
     for kind, promises in _PROMISES.items():
         if isinstance(thing, kind):
             return promises

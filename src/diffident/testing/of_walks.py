@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import levels as grids
 from ..denoiser import Denoiser, StoredDenoiser
+from ..errors import InvalidSetting
 from ..probes import Activations, Probe
 from ..trajectory import Look
 from ..walks import Clean, Walk, walk_from
@@ -60,19 +61,36 @@ def _it_is_plain_data(walk: Walk) -> None:
     demand(again == walk and hash(again) == hash(walk), f"{walk} does not survive being written as JSON: it came back as {again}")
 
 
-class _Counting(Denoiser):
-    """Counts how often it is asked."""
+def _it_refuses_items_in_words(walk: Walk) -> None:
+    """It has no answer to give: its record is handed in."""
+    demand(walk.evaluations == 0, f"{walk} asks nothing and states {walk.evaluations} evaluations")
+    try:
+        walk(gaussian_world().denoiser, gaussian_world().ordinary[:4])
+    except InvalidSetting:
+        return
+    demand(False, f"{walk} says that its record is handed in, and walks items all the same")
 
-    def __init__(self, inner: Denoiser) -> None:
-        self.inner, self.asked = inner, 0
+
+class _Counting(Denoiser):
+    """Counts how often it is asked, under a condition too."""
+
+    def __init__(self, inner: Denoiser, whole: _Counting | None = None) -> None:
+        self.inner, self.whole, self.asked = inner, whole, 0
 
     def __call__(self, x_t: Tensor, alpha: float | Tensor, sigma: float | Tensor) -> Tensor:
-        self.asked += 1
+        self._count()
         return self.inner(x_t, alpha, sigma)
 
     def watched(self, x_t: Tensor, alpha: float | Tensor, sigma: float | Tensor, streams: Sequence[str]) -> tuple[Tensor, Mapping[str, Tensor]]:
-        self.asked += 1
+        self._count()
         return self.inner.watched(x_t, alpha, sigma, streams)
+
+    def given(self, condition: object) -> Denoiser:
+        return _Counting(self.inner.given(condition), self.whole or self)
+
+    def _count(self) -> None:
+        counted = self.whole or self
+        counted.asked += 1
 
 
 def _look(items: Tensor, denoiser: Denoiser) -> Look:
@@ -159,6 +177,10 @@ WALK: tuple[Callable[[Walk], None], ...] = (
     _it_repeats_itself_and_leaves_items_alone,
     _it_is_plain_data,
 )
+
+
+#: of a walk whose record is handed in
+RECORDED: tuple[Callable[[Walk], None], ...] = (_it_refuses_items_in_words, _it_is_plain_data)
 
 
 #: in the order in which they are checked

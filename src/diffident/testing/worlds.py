@@ -15,7 +15,7 @@ from .. import levels as grids
 from ..denoiser import Denoiser, GaussianMixture, Level
 from ..networks import network
 from ..precondition import Learned
-from ..walks import Clean, Compare, Descend, Encode, Forward, Inpaint, Reconstruct, Renoise, Restore, Sample, Walk
+from ..walks import Clean, Compare, Descend, Encode, Forward, Inpaint, Reconstruct, Renoise, Restore, RoundTrip, Sample, Walk
 
 Answers = TypeVar("Answers", bound=Denoiser, covariant=True)
 
@@ -72,8 +72,14 @@ def sighted_world(shape: tuple[int, ...] = (1, 4, 4), n: int = 64, dtype: torch.
     return World(Sighted(known.denoiser, shape), known.ordinary, known.strange)
 
 
+def guided_world(shape: tuple[int, ...] = (1, 4, 4), n: int = 64, dtype: torch.dtype = torch.float64) -> World[GaussianMixture]:
+    """The two modes, and items that were asked for under condition 0, the first of them; strange items lie between, half-way to the other."""
+    known = modes_world(shape, n, dtype)
+    return World(known.denoiser, known.denoiser.given(0).draw(n, seed=1), known.strange)
+
+
 #: the known worlds that a statistic may name
-WORLDS: dict[str, Callable[..., World[Denoiser]]] = {"gaussian": gaussian_world, "modes": modes_world, "sighted": sighted_world}
+WORLDS: dict[str, Callable[..., World[Denoiser]]] = {"gaussian": gaussian_world, "modes": modes_world, "sighted": sighted_world, "guided": guided_world}
 
 #: one walk of each kind, on which every statistic must stand
 WALKS: tuple[Walk, ...] = (
@@ -82,6 +88,7 @@ WALKS: tuple[Walk, ...] = (
     Clean(grids.angular([0.3, 1.0, 2.0])),
     Reconstruct(start=1.0, steps=4, end=0.1),
     Restore(start=1.0, steps=3, end=0.1),
+    RoundTrip(start=1.0, steps=3, end=0.1),
     Descend(pull=0.5),
     Forward(grids.cosine(6)),
     Inpaint(start=2.0, steps=3, end=0.1),

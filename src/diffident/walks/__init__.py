@@ -10,7 +10,10 @@ from .inpaint import Inpaint
 from .reconstruct import Reconstruct
 from .renoise import Renoise
 from .restore import Restore
+from .roundtrip import RoundTrip
 from .sample import Sample
+from .sampled import Sampled
+from .turned import Turned
 from .unasked import Unasked
 
 __all__ = [
@@ -23,7 +26,10 @@ __all__ = [
     "Reconstruct",
     "Renoise",
     "Restore",
+    "RoundTrip",
     "Sample",
+    "Sampled",
+    "Turned",
     "Unasked",
     "Walk",
     "common_noise",

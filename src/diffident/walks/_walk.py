@@ -48,6 +48,11 @@ class Walk(ABC):
         """How many independent noise draws each level is looked at with."""
         return 1
 
+    @property
+    def recorded(self) -> bool:
+        """Whether nothing is ever asked on it: its record is handed in by whoever made the items, at levels of their own."""
+        return False
+
     def answer(self, denoiser: Denoiser, look: Look, items: Tensor, so_far: Sequence[Look]) -> Tensor:
         """What the walk makes of an answer before it is recorded and the walk goes on: the same, unless it clips, pulls or fills in.
 

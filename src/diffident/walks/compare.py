@@ -33,7 +33,7 @@ class Compare(Walk):
     claimed: float = 0.08
 
     def __post_init__(self) -> None:
-        if isinstance(self.walk, Sample) or not self.claimed > 0:
+        if isinstance(self.walk, Sample) or self.walk.recorded or not self.claimed > 0:
             raise InvalidSetting(f"a comparison needs a walk about items that are given and claimed above 0; got {self.walk} and claimed={self.claimed}")
 
     @property
