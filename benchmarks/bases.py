@@ -20,7 +20,8 @@ import torch
 import diffident as dd
 from benchmarks._common import ROOT, freeze, keep, kept, machine, table
 from benchmarks._draws import ends
-from benchmarks.zero_shot import Piece, drawn, judged, pixels, resampled, scored
+from benchmarks._zero_shot import Piece, judged, pixels, scored
+from benchmarks.zero_shot import drawn, resampled
 from benchmarks.zero_shot_sets import SIDE, TEST_PERSONS, Pair, pairs, persons, pictures
 from diffident import store
 from diffident.folder import MANIFEST
@@ -90,7 +91,9 @@ def wanting(images: int) -> None:
                 scores = scored(model, asked, "equal", most)
                 for one, key in keys.items():
                     cost = recipe(one).cost
-                    keep(NAME, key, {"base": name, "recipe": one, "scores": judged(scores[one], one), "cost": [cost.evaluations, cost.products]})
+                    keep(
+                        NAME, key, {"base": name, "recipe": one, "scores": judged(scores[one], recipe(one).combine), "cost": [cost.evaluations, cost.products]}
+                    )
                     print(f"{name}, {one}: done", flush=True)
 
 
@@ -121,7 +124,12 @@ def report(images: int) -> None:
     for near in (True, False):
         told = rows(found, near)
         frozen += told
-        lines += [f"## {'Near' if near else 'Far'} pairs", "", *table(told, ("recipe", "base", "AUROC", "95 % interval", "over random", "over faces"), ".3f"), ""]
+        lines += [
+            f"## {'Near' if near else 'Far'} pairs",
+            "",
+            *table(told, ("recipe", "base", "AUROC", "95 % interval", "over random", "over faces"), ".3f"),
+            "",
+        ]
     freeze(NAME, {"images": images, "pictures": PICTURES, "rows": frozen}, "\n".join([*lines, machine()]) + "\n")
 
 
