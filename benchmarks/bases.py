@@ -20,12 +20,11 @@ import torch
 import diffident as dd
 from benchmarks._common import ROOT, freeze, keep, kept, machine, table
 from benchmarks._draws import ends
-from benchmarks._zero_shot import Piece, judged, pixels, scored
+from benchmarks._zero_shot import Piece, judged, pixels, recipe_of, scored
 from benchmarks.zero_shot import drawn, resampled
 from benchmarks.zero_shot_sets import SIDE, TEST_PERSONS, Pair, pairs, persons, pictures
 from diffident import store
 from diffident.folder import MANIFEST
-from diffident.recipes import recipe
 from diffident.scorer import Scorer
 from diffident.settings import Training
 from scripts.train_base import CHANNELS, bank, trained
@@ -34,7 +33,7 @@ NAME, PLACE = "bases", ROOT / "build" / "bases"
 #: Different pictures of each base, and how many are shown in all.
 PICTURES, IMAGES = 9_000, 40_000
 #: Recipes and how many references and tests of each world are looked at: those of ten evaluations see fewer.
-CHEAP, DEAR = (("zero-shot", "activations-told"), (300, 150)), (("diffpath", "msma"), (150, 75))
+CHEAP, DEAR = (("zero-shot", "zero-shot, told 1", "activations-told"), (300, 150)), (("diffpath", "msma"), (150, 75))
 #: The same picture as one of the other archive, which is looked at.
 TWICE = ("n01855672/000044", "n07753592/000063")
 
@@ -86,13 +85,15 @@ def wanting(images: int) -> None:
     for name in (*BASES, "random"):
         model = model_of(name, images)
         for asked, most in (CHEAP, DEAR):
-            keys = {one: f"{name} {one} {most}: {Scorer(model, one).fingerprint}" for one in asked}
+            keys = {one: f"{name} {one} {most}: {Scorer(model, recipe_of(one)).fingerprint}" for one in asked}
             if any(key not in kept(NAME) for key in keys.values()):
                 scores = scored(model, asked, "equal", most)
                 for one, key in keys.items():
-                    cost = recipe(one).cost
+                    cost = recipe_of(one).cost
                     keep(
-                        NAME, key, {"base": name, "recipe": one, "scores": judged(scores[one], recipe(one).combine), "cost": [cost.evaluations, cost.products]}
+                        NAME,
+                        key,
+                        {"base": name, "recipe": one, "scores": judged(scores[one], recipe_of(one).combine), "cost": [cost.evaluations, cost.products]},
                     )
                     print(f"{name}, {one}: done", flush=True)
 

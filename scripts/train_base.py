@@ -15,6 +15,7 @@ import math
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def _told(record: Record) -> str:
 def written(model: Model, out: Path) -> Path:
     """The folder of a detector that asks ``zero-shot`` and wants known-good items yet, with the card and the notice of the base."""
 
-    def fill(place: Path) -> dict[str, object]:
+    def fill(place: Path) -> dict[str, Any]:
         facts = store.fill(place, model)
         (place / store.CARD).write_text(card(model), "utf-8")
         (place / "NOTICE").write_text(NOTICE, "utf-8")
