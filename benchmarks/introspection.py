@@ -229,7 +229,8 @@ def unfinished(left: Sequence[Case]) -> list[str]:
     each = [f"{name} ({sum(case.world.name == name for case in left)} settings)" for name in worlds]
     return [
         f"**Unfinished.** Wanting: {', '.join(each)}; faces; a larger sample (200,000 of modes, and as many in {MANY} steps as in 10); three trainings and "
-        "seeds of each, so that the figures say nothing yet of how much another training would change them. `--so-far` shows what is there.",
+        "seeds of each, so that the figures say nothing yet of how much another training would change them. Rows of what is there lie in "
+        "`introspection.so-far.json`.",
         "",
     ]
 
