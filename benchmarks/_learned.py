@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +16,16 @@ from diffident.scores import Scores
 from diffident.verdict import Policy, Verdicts
 
 
-def asked_at_once(model: dd.Model, recipes: tuple[str, ...], source: Any) -> dict[str, Scores]:
-    """The scores of every recipe, to the bit as each would give them alone; equal walks are run once for all of them."""
-    readings = tuple(replace(one, name=f"{name}: {one.label}") for name in recipes for one in recipe(name).readings)
+def asked_at_once(model: dd.Model, recipes: Sequence[str | Recipe], source: Any) -> dict[str, Scores]:
+    """The scores of every recipe, by its name, to the bit as each would give them alone; equal walks are run once for all of them."""
+    wanted = [recipe(one) for one in recipes]
+    readings = tuple(replace(one, name=f"{each.name}: {one.label}") for each in wanted for one in each.readings)
     scores = Scorer(model, Recipe("at once", readings))(source)
-    return {name: _of(scores, model, name) for name in recipes}
+    return {each.name: _of(scores, model, each) for each in wanted}
 
 
-def _of(scores: Scores, model: dd.Model, name: str) -> Scores:
+def _of(scores: Scores, model: dd.Model, asked: Recipe) -> Scores:
+    name = asked.name
     mine = [i for i, column in enumerate(scores.columns) if column.startswith(f"{name}: ")]
     return replace(
         scores,
@@ -30,7 +33,7 @@ def _of(scores: Scores, model: dd.Model, name: str) -> Scores:
         values=scores.values[:, mine],
         tails=tuple(scores.tails[i] for i in mine),
         says=tuple(scores.says[i] for i in mine),
-        fingerprint=Scorer(model, name).fingerprint,
+        fingerprint=Scorer(model, asked).fingerprint,
     )
 
 

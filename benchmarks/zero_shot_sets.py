@@ -70,23 +70,22 @@ def _parted(name: str, found: np.ndarray, references: int = REFERENCES) -> World
     return World(name, found[:references], found[references : references + TESTS])
 
 
-def _grey(name: str) -> World:
+def grey(name: str, most: int) -> np.ndarray:
+    """The first grey pictures of a set, reduced, of an order drawn once."""
     (path,) = data(f"ood/{name}.npz")
     with np.load(path) as stored:
-        images = stored["images"][np.random.default_rng(7).permutation(len(stored["images"]))[: REFERENCES + TESTS]]
-    return _parted(name, np.stack([_reduced(Image.fromarray(one)) for one in images]))
+        images = stored["images"][np.random.default_rng(7).permutation(len(stored["images"]))[:most]]
+    return np.stack([_reduced(Image.fromarray(one)) for one in images])
 
 
-def _noise() -> World:
-    rng = np.random.default_rng(8)
-    return _parted("noise", rng.integers(0, 256, (REFERENCES + TESTS, SIDE, SIDE, 3), dtype=np.uint8))
+def plain_noise(most: int) -> np.ndarray:
+    return np.random.default_rng(8).integers(0, 256, (most, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def _constants() -> World:
+def plain_colours(most: int) -> np.ndarray:
     """One colour each, with grain of one grey level: exactly equal pixels would be refused as blank."""
     rng = np.random.default_rng(9)
-    colours = rng.integers(4, 252, (REFERENCES + TESTS, 1, 1, 3)) + rng.integers(-1, 2, (REFERENCES + TESTS, SIDE, SIDE, 3))
-    return _parted("constants", colours.astype(np.uint8))
+    return (rng.integers(4, 252, (most, 1, 1, 3)) + rng.integers(-1, 2, (most, SIDE, SIDE, 3))).astype(np.uint8)
 
 
 def _classes() -> tuple[str, ...]:
@@ -121,10 +120,10 @@ def worlds() -> dict[str, World]:
         _parted("faces", pictures("faces_64.zip", tested.__contains__, REFERENCES + TESTS)),
         _tiny("TinyImageNet", classes),
         _parted("textures", pictures("textures_128.zip", lambda n: True, REFERENCES + TESTS)),
-        _grey("digits"),
-        _grey("fashion"),
-        _noise(),
-        _constants(),
+        _parted("digits", grey("digits", REFERENCES + TESTS)),
+        _parted("fashion", grey("fashion", REFERENCES + TESTS)),
+        _parted("noise", plain_noise(REFERENCES + TESTS)),
+        _parted("constants", plain_colours(REFERENCES + TESTS)),
         _tiny("TinyImageNet, first classes", classes[:100]),
         _tiny("TinyImageNet, last classes", classes[100:]),
     ]

@@ -13,20 +13,23 @@ import argparse
 import datetime
 import math
 import sys
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from diffident.detector import Detector
+from diffident import store
+from diffident.folder import write_folder
 from diffident.lessons import Descent
 from diffident.modalities.image import Image
 from diffident.model import Model
 from diffident.optimise import Record
+from diffident.recipes import recipe
 from diffident.settings import Training
 from diffident.spaces import space_from
+from diffident.verdict import Policy
 
 sys.path.insert(0, str(Path(__file__).parent))
 from base_pictures import SIDE, pictures
@@ -37,15 +40,44 @@ CACHE = ROOT / "build" / "base"
 PART, PICTURES = 2_000, 40_000
 CHANNELS = 3
 
-#: What the card says of it beside what was measured.
-FACTS = {
-    "pictures": "dead leaves, fractals, coloured noise and rendered shapes, drawn by scripts/base_pictures.py: nobody's photographs, no faces",
-    "licence": "Apache-2.0, as the package; the pictures follow from their numbers and owe nobody anything",
-    "training command": "python scripts/train_base.py",
-    "meant for": "the recipe zero-shot: diffident fit base PHOTOS -o mine; or dd.Detector(dd.load('base'), 'zero-shot').fit(PHOTOS)",
-    "known limits": "items are brought to 32 x 32: what is smaller than a pixel then is not seen. References and items must have one effective resolution "
-    "and one JPEG history, or that is what is told apart (--depth, --prepare equalise). It has seen no real photograph; figures are in benchmarks/results",
-}
+#: The first part of the card.
+ABOUT = """# base-1, the model that comes with Diffident
+
+It judges pictures of things that it was never trained on, once it has seen some that are known to be good:
+
+    diffident fit base photos/ -o mine
+    diffident score mine incoming/ -o scores.csv
+
+In Python `dd.Detector(dd.load("base"), "zero-shot").fit("photos")`. Pictures of any size, grey or colour, are brought to 32 x 32.
+
+## Data and licence
+
+It learned from 40,000 pictures that `scripts/base_pictures.py` draws from their numbers: dead leaves, coloured noise, fractals, rendered shapes,
+mixed. No photograph, no face, nobody's work was used, so nothing is owed to anybody; weights and pictures are under the licence of Diffident
+(Apache-2.0). It is made again by
+
+    python scripts/train_base.py
+
+## Figures
+
+`benchmarks/results/zero_shot.md` and `bases.md`, with the same network of random weights beside every one; how the recipe was chosen:
+`zero_shot_choice.md`.
+
+## Known limits
+
+* 32 pixels a side: what is smaller in the picture is not seen. Small defects of parts are for `diffident train` (recipe `inspection`).
+* It knows no names of things. What tells two natural pictures apart by what they show (one kind of animal from another) is mostly beyond it.
+* Flagged is what is unlike the references in any way, resolution and JPEG history among them, unless all come from one source:
+  `diffident train --prepare equalise` shows how references can be brought to one.
+* The network was trained in bfloat16; other processors answer a little differently, which is checked when it is loaded.
+
+## How it was made
+"""
+
+#: What lies beside the weights.
+NOTICE = """weights.safetensors holds the weights of base-1, made by the Diffident authors with scripts/train_base.py from pictures that
+scripts/base_pictures.py draws. They contain nobody else's work and come under the Apache License, Version 2.0, as Diffident itself: see LICENSE.
+"""
 
 
 def bank(count: int) -> np.ndarray:
@@ -89,16 +121,43 @@ def _told(record: Record) -> str:
     return f"{record.images_seen} {record.held_out:.4f}"
 
 
+def written(model: Model, out: Path) -> Path:
+    """The folder of a detector that asks ``zero-shot`` and wants known-good items yet, with the card and the notice of the base."""
+
+    def fill(place: Path) -> dict[str, Any]:
+        facts = store.fill(place, model)
+        (place / store.CARD).write_text(card(model), "utf-8")
+        (place / "NOTICE").write_text(NOTICE, "utf-8")
+        return facts | {"detector": {"recipe": recipe("zero-shot").config(), "policy": Policy().config()}}
+
+    return write_folder(out, fill)
+
+
+def card(model: Model) -> str:
+    """What it is, what it learned from and how, where its figures stand, and what it cannot do."""
+    notes = dict(model.notes)
+    curve = [point.split() for point in notes.pop("loss curve", "").split("; ") if point]
+    facts = {"fingerprint": model.fingerprint, "parameters": f"{sum(t.numel() for t in model.stored.tensors().values()):,}", **notes}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    losses = "\n".join(f"| {int(seen):,} | {loss} |" for seen, loss in curve)
+    watched = "## Loss\n\nOf the averaged weights, on pictures that were only watched.\n\n| images seen | loss |\n|---|---|"
+    return f"{ABOUT}\n| | |\n|---|---|\n{rows}\n\n{watched}\n{losses}\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the base model.")
     parser.add_argument("--images", type=int, default=400_000, help="shown in all, each as often as it is shown")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="different ones")
     parser.add_argument("--out", type=Path, default=ROOT / "src" / "diffident" / "weights" / "base_1")
+    parser.add_argument("--of", type=Path, help="the folder of a model that is trained already, to be written anew with its recipe and card")
     asked = parser.parse_args()
+    if asked.of:
+        print(f"written to {written(store.load(asked.of), asked.out)}")
+        return
     values = torch.from_numpy(bank(asked.pictures)).float() / 127.5 - 1
     how = Training(network="unet", size=SIDE, channels=CHANNELS, images_seen=asked.images)
     model = trained(values, how, f"procedural pictures 0 to {asked.pictures}", CACHE / f"training-{asked.images}")
-    print(f"written to {Detector(replace(model, notes={**model.notes, **FACTS}), 'zero-shot').save(asked.out)}")
+    print(f"written to {written(model, asked.out)}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -88,6 +89,28 @@ def test_a_training_step_has_the_level_of_the_houses_own_grid() -> None:
     assert np.allclose(between, np.arange(999) + 0.5), "halfway in the logarithm of the ratio"
     single = ratio.float().double()
     assert of_scheduler(DDPM()).told(single).tolist() == list(range(1000)), "levels in single precision are whole steps too"
+
+
+class FlowMatching:
+    """A scheduler of flow matching, as far as it is looked at."""
+
+    config: ClassVar = {"num_train_timesteps": 1000, "prediction_type": "flow_prediction"}
+
+
+@pytest.mark.parametrize("network", ["AuraFlowTransformer2DModel", "FluxTransformer2DModel", "SomethingNew"])
+def test_who_is_told_another_time_wants_a_clock(network: str) -> None:
+    """A scheduler counts to a thousand whatever its pipeline makes of that: silence would ask these at a thousandth of the noise, or a thousand times it."""
+    with pytest.raises(InvalidSetting, match=f"what a {network} is told of the noise is not known here.*clock=1.0 where it divides, clock=1000.0"):
+        of_scheduler(FlowMatching(), network=network)
+    half = torch.ones(1, dtype=torch.float64)
+    assert of_scheduler(FlowMatching(), clock=1.0, network=network).told(half).tolist() == [0.5]
+    assert of_scheduler(FlowMatching(), network="SD3Transformer2DModel").told(half).tolist() == [500]
+
+
+def test_a_clock_that_runs_backwards_is_refused_whatever_is_said() -> None:
+    for clock in (None, 1.0):
+        with pytest.raises(InvalidSetting, match="is told 1 - t where others are told t"):
+            of_scheduler(FlowMatching(), clock=clock, network="LuminaNextDiT2DModel")
 
 
 class Net(torch.nn.Module):

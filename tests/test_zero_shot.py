@@ -285,7 +285,7 @@ def test_every_recipe_costs_what_it_states(name: str) -> None:
 
 def test_costs_follow_the_settings() -> None:
     assert eigen(k=2, draws=3, iterations=4).cost.evaluations == 5 * 3 * (1 + 2 * 2 * 4)
-    assert zero_shot(told=(0.5, 1.0), trivial=False).cost.evaluations == 2 and zero_shot().cost.evaluations <= 3
+    assert zero_shot(told=(0.5, 1.0), trivial=False).cost.evaluations == 3 and zero_shot().cost.evaluations <= 3
 
 
 @pytest.mark.parametrize("made", [diffpath_v2(window=5), eigen(k=2), zero_shot(told=(0.5, 1.0)), activations(("down0",), 0.1)], ids=lambda r: r.name)
@@ -296,7 +296,7 @@ def test_recipes_come_back_from_json(made: Recipe) -> None:
 
 def test_zero_shot_gives_each_stream_and_the_picture_one_voice(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    scorer = dd.Scorer(Model(unet(), Image(8, 8)), zero_shot(told=(0.5, 1.0)))
+    scorer = dd.Scorer(Model(unet(), Image(8, 8)), zero_shot(("down1", "deepest"), (), (0.5, 1.0)))
     assert len(scorer(rng.uniform(0, 1, (2, 8, 8))).columns) == 2 * (64 + 128) + 3
     detector = dd.Detector(scorer.model, scorer.recipe).fit(rng.uniform(0.3, 0.7, (40, 8, 8)))
     assert detector.calibrated.combiner.to_config() == {"name": "fusion", "settings": {"groups": (64, 128, 64, 128, 3)}, "version": 1}
@@ -323,8 +323,9 @@ REFUSED = {
     "no step": (lambda: TopEigenvalues(step=0.0), InvalidSetting, "step=0"),
     "no octave": (lambda: find("haar_energies").read(film_of(1), levels=0), InvalidSetting, "levels=0"),
     "no streams": (lambda: zero_shot(()), InvalidSetting, "a stream or more"),
-    "a level of nothing": (lambda: zero_shot(told=(0.0,)), InvalidSetting, "told levels above 0"),
-    "a stream twice": (lambda: zero_shot(("deepest", "deepest")), InvalidSetting, "two readings called deepest told 1"),
+    "a level of nothing": (lambda: zero_shot(told=(0.0,)), InvalidSetting, "levels above 0"),
+    "no levels": (lambda: zero_shot(noised=()), InvalidSetting, "levels above 0"),
+    "a stream twice": (lambda: zero_shot(("deepest", "deepest")), InvalidSetting, "two readings called deepest noised to 0.0821"),
     "a network that is not asked": (lambda: Recipe("bad", (Reading(Unasked(), "activations"),)), InvalidSetting, "its walk asks nothing"),
     "a setting of the probe": (lambda: Recipe("bad", (Reading(Renoise(), "posterior_eigenvalues", {"k": 0}),)).cost, InvalidSetting, "k=0"),
 }

@@ -59,7 +59,8 @@ def model(
         folder: of a pipeline in memory, where it lies; None looks at where it says that it was loaded from.
         size: of the pictures in pixels, a side or height and width; None: that of the training.
         dtype: of weights that are read from a folder, ``float32``, ``float16`` or ``bfloat16``; a pipeline in memory keeps its own.
-        clock: of flow matching, what the network is told where all is noise; None: as many as the scheduler has training steps.
+        clock: of flow matching, what the network is told where all is noise; None: as many as the scheduler has training
+            steps, where the network is known to be told that; AuraFlow, Flux and others want ``clock=1.0``.
         chunk: pictures asked about at once, a multiple of 16.
         name: for people; None the pipeline's class and folder.
 
@@ -76,7 +77,7 @@ def model(
     network, scheduler = parts.get(part), parts.get("scheduler")
     if network is None or scheduler is None:
         raise InvalidSetting(f"a model takes a pipeline with a scheduler and a {' or '.join(NETWORKS)}; this one has {', '.join(parts) or 'no parts'}")
-    denoiser = Pretrained(network, of_scheduler(scheduler, whole(network), clock), {}, lies, part)
+    denoiser = Pretrained(network, of_scheduler(scheduler, whole(network), clock, type(network).__name__), {}, lies, part)
     denoiser = denoiser if given is None else denoiser.given(given)
     space = _space(parts[coder], lies, coder) if coder else Pixels()
     made = Model(

@@ -119,9 +119,10 @@ class Embedding(nn.Module):
         super().__init__()
         self.frequency: Tensor
         self.phase: Tensor
-        generator = torch.Generator().manual_seed(0)  # part of the design, not of the weights
-        self.register_buffer("frequency", 2 * math.pi * torch.randn(features, generator=generator))
-        self.register_buffer("phase", 2 * math.pi * torch.rand(features, generator=generator))
+        # part of the design, not of the weights; drawn here even where weights are to come, for without a device torch imports its compiler for that
+        here = {"generator": torch.Generator().manual_seed(0), "device": "cpu"}
+        self.register_buffer("frequency", 2 * math.pi * torch.randn(features, **here))
+        self.register_buffer("phase", 2 * math.pi * torch.rand(features, **here))
         self.mix = Weights(width, features)
 
     def forward(self, level: Tensor) -> Tensor:

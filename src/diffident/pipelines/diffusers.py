@@ -135,7 +135,8 @@ class Pretrained(StoredDenoiser):
         again = "put the pipeline back where it was, or take diffident.adapters.diffusers.model(FOLDER) of where it is now and fit again"
         try:
             network = of_diffusers.loaded(folder, config["part"], of_diffusers.DTYPES[config["dtype"]])
-            taught = of_scheduler(of_diffusers.loaded(folder, "scheduler"), whole(network), said.get("clock") if said["family"] == "flow" else None)
+            clock = said.get("clock") if said["family"] == "flow" else None
+            taught = of_scheduler(of_diffusers.loaded(folder, "scheduler"), whole(network), clock, type(network).__name__)
         except NotAModel as error:
             raise NotAModel(f"this model refers to a pipeline of diffusers that cannot be used: {error}; {again}") from error
         conditions = {name.removeprefix("given."): tensor for name, tensor in tensors.items()}

@@ -27,6 +27,10 @@ from ..precondition import FAINTEST, LOUDEST
 
 #: Schedulers of networks that were taught something else than to say what was there before the noise.
 DISTILLED = ("LCM", "TCD", "Consistency", "CM", "SCM", "FlowMatchLCM")
+#: Networks of flow matching that are told the scheduler's own number of the step; others are told what only their pipelines know.
+TOLD_STEPS = ("UNet2D", "DiTTransformer", "SD3Transformer")
+#: Networks of flow matching whose clock runs backwards: they are told how much of the item is there.
+BACKWARDS = ("Lumina", "Mochi", "ZImage")
 #: The deviation of what a network was taught on, where nothing says it.
 DATA = 0.5
 
@@ -171,20 +175,25 @@ class Edm(Parametrisation):
         return {"family": "edm", "data": self.data, "faintest": self.faintest, "loudest": self.loudest, "sign": self.sign}
 
 
-def of_scheduler(scheduler: Any, whole: bool = False, clock: float | None = None) -> Parametrisation:
+def of_scheduler(scheduler: Any, whole: bool = False, clock: float | None = None, network: str = "") -> Parametrisation:
     """The family that a scheduler of diffusers is made for. It is read and left as it is; clipping and thresholding are its own affair.
 
     Args:
         whole: whether the network understands whole step numbers only.
         clock: of flow matching, what the network is told where all is noise; None takes the number of training steps.
+        network: what its class is called. A scheduler does not say what of its time a network is told, so of flow matching only those do without a
+            clock of which that is known here.
 
     Raises:
-        InvalidSetting: a family that is not known here.
+        InvalidSetting: a family that is not known here, or a network of flow matching that is told something else, or who knows what.
     """
     name = type(scheduler).__name__
     if name.startswith(DISTILLED):
         raise InvalidSetting(f"a {name} is for networks that were distilled to leap and answer no E[x0 | x_t]; take the model that they were distilled from")
-    return spoken_to(scheduler, whole, clock)
+    taught = spoken_to(scheduler, whole, clock)
+    if isinstance(taught, Flow):
+        _require_clock(network, taught.clock, clock)
+    return taught
 
 
 def spoken_to(scheduler: Any, whole: bool = False, clock: float | None = None) -> Parametrisation:
@@ -211,6 +220,19 @@ def spoken_to(scheduler: Any, whole: bool = False, clock: float | None = None) -
     ratios = np.sqrt((1 - bars) / bars)
     logarithmic = config.get("timestep_type") == "continuous" and prediction == "v_prediction"
     return Preserving(_rising(ratios, name), prediction, whole, logarithmic)
+
+
+def _require_clock(network: str, steps: float, clock: float | None) -> None:
+    """Refuse to guess what a network of that class is told of the noise."""
+    if network.startswith(BACKWARDS):
+        raise InvalidSetting(
+            f"a {network} is told 1 - t where others are told t, and answers with the opposite sign, which is not known here; write a Denoiser that asks it"
+        )
+    if clock is None and network and not network.startswith(TOLD_STEPS):
+        raise InvalidSetting(
+            f"what a {network} is told of the noise is not known here: its scheduler counts to {steps:g}, and many pipelines of flow matching divide that "
+            f"by {steps:g} before they ask the network. Look into its pipeline and give clock=1.0 where it divides, clock={steps:.1f} where it does not"
+        )
 
 
 def _edm(prediction: str, config: Mapping[str, Any]) -> Edm:
