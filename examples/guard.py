@@ -16,7 +16,7 @@ from diffident.levels import angular
 from diffident.walks import Sample
 
 #: A last look where there is 0.6 times as much noise as signal.
-HURRIED = angular([0.6, 1.4, 2, 3, 5, 10, 40])
+HURRIED = angular([0.6, 1.4, 2.0, 3.0, 5.0, 10.0, 40.0])
 
 
 def squares(n: int) -> np.ndarray:
