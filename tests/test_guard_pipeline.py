@@ -205,7 +205,9 @@ def test_of_latents_the_model_is_asked_about_the_code_that_was_decoded() -> None
     one = next(iter(guard.generator.attempts([Request([2])], [5])))
     with torch.no_grad():
         decoded = pipe.vae.decode(one.film.origin / 0.7).sample
-        assert np.allclose(one.output, (decoded / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).numpy(), atol=1e-5), "codes are scaled as the model's space scales them"
+        assert np.allclose(one.output, (decoded / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).numpy(), atol=1e-5), (
+            "codes are scaled as the model's space scales them"
+        )
         assert model.encode(torch.zeros(1, *model.modality.shape)).shape[1:] == one.film.origin.shape[1:]
     assert np.array_equal(one.output, plain(pipe, 5, [2], **arguments))
     trial = guard.trial([Request([kind], name=f"class {kind}") for kind in range(3)], n=3)
