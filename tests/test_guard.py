@@ -252,7 +252,7 @@ def test_labels_are_read_from_the_file_that_a_person_filled_in(model: Model, tmp
 
 def test_a_head_of_the_model_reads_its_samples(model: Model) -> None:
     known = GaussianMixture(RING, torch.full((8,), SPREAD**2)).draw(300, 5)[:, 0].numpy()
-    taught = dd.train_head(model, known, recipe="introspection-outside", sampler=FEW, samples=200)
+    taught = dd.train_head(model, known, sampler=FEW, samples=200)
     assert taught.fingerprint == model.fingerprint
     guard = Guard(taught, dd.Release(risk=0.05), sampler=FEW)
     assert guard.head is taught.head

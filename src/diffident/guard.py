@@ -26,6 +26,7 @@ from .levels import cosine
 from .model import Model
 from .policing import Policed, policed
 from .recipes import Recipe, recipe, recipe_from
+from .recipes.introspection import INTROSPECTION, INTROSPECTION_OUTSIDE, in_units
 from .release import Release
 from .requests import Request, requests, seeds_of
 from .scores import Scores
@@ -103,7 +104,7 @@ class Guard:
     ) -> None:
         self.generator = _generator(source, sampler, model, arguments)
         self.release, self.gate = release or Release(), gate
-        self.introspection = Introspection(self.generator, _asked(recipe, self.generator))
+        self.introspection = Introspection(self.generator, asked_of(recipe, self.generator))
         self.policed: Policed | None = None
         self.drift: Drift | None = None
 
@@ -114,7 +115,7 @@ class Guard:
     def head(self) -> Head | None:
         """The head that the model brings, if it reads what this guard's recipe says."""
         brought = None if self.generator.model is None else self.generator.model.head
-        return brought if brought is not None and brought.signals == tuple(one.label for one in self._readings) else None
+        return brought if brought is not None and brought.reads == self.introspection.recipe.fingerprint else None
 
     def trial(self, wishes: Any = None, n: int | None = None, out: str | Path | None = None, seed: int = 0, progress: Progress | None = None) -> Trial:
         """Make samples for people to look at: ``n`` requests drawn from the wishes, or each wish once, as often tried as the policy allows.
@@ -299,10 +300,6 @@ class Guard:
         return self.introspection.half_way(film.until(after(self.release.share, len(film))))
 
     @property
-    def _readings(self) -> tuple[Any, ...]:
-        return (*self.introspection.watches, *self.introspection.asks)
-
-    @property
     def _at_once(self) -> int:
         return 1 if self.generator.model is None else self.generator.model.chunk
 
@@ -372,7 +369,7 @@ def _generator(source: Any, sampler: Sample | None, model: Model | None, argumen
     return PipelineGenerator(source, model, dict(arguments or {}))
 
 
-def _asked(asked: str | Recipe | None, generator: Generator) -> Recipe:
+def asked_of(asked: str | Recipe | None, generator: Generator) -> Recipe:
     """The recipe that was named, or the best that can be asked."""
     if asked is not None or generator.model is None:
         return recipe(asked or "introspection-path")
@@ -380,8 +377,8 @@ def _asked(asked: str | Recipe | None, generator: Generator) -> Recipe:
     try:
         model.denoiser.watched(model.encode(torch.zeros(1, *model.modality.shape)), 1.0, 1.0, ("finest",))
     except NoActivations:
-        return recipe("introspection-outside")
-    return recipe("introspection")
+        return in_units(INTROSPECTION_OUTSIDE, model.modality.deviation_of_items)
+    return in_units(INTROSPECTION, model.modality.deviation_of_items)
 
 
 def _name(request: Request, place: int) -> str:

@@ -14,12 +14,11 @@ from .calibration.head import Head
 from .data import Items
 from .errors import InvalidSetting, ItemError, NoItems, SeenInTraining, TooFewItems
 from .generators.own import OwnGenerator
-from .guard import SAMPLER
+from .guard import SAMPLER, asked_of
 from .introspection import Introspection
 from .levels import Levels
 from .model import Model
 from .recipes import Recipe
-from .recipes import recipe as recipe_of
 from .requests import requests, seeds_of
 from .scores import Scores
 from .walks import Sample
@@ -35,7 +34,7 @@ def train_head(
     model: Model,
     known_good: Any,
     *,
-    recipe: str | Recipe = "introspection",
+    recipe: str | Recipe | None = None,
     sampler: Sample | None = None,
     samples: int = 512,
     fakes: Sequence[str] = ("own",),
@@ -56,7 +55,7 @@ def train_head(
 
     Args:
         known_good: items that the model was not trained on.
-        recipe: what is read.
+        recipe: what is read; None: what a guard of this model reads.
         sampler: how samples are made; None: DDIM in 50 steps. A head serves other samplers too; the trial shows how well.
         samples: of the model's own, and of each kind of fakes.
         fakes: which of the four.
@@ -72,7 +71,7 @@ def train_head(
     unknown = [name for name in fakes if name not in FAKES]
     if unknown or not fakes:
         raise InvalidSetting(f"fakes are some of {', '.join(FAKES)}; got {', '.join(map(str, unknown)) or 'none'}")
-    lesson = _Lesson(model, recipe_of(recipe), sampler or SAMPLER, samples, seed)
+    lesson = _Lesson(model, recipe, sampler or SAMPLER, samples, seed)
     items = _unseen(model, known_good)
     real, own = lesson.introspection.real(items), lesson.samples_of(model, lesson.sampler, "own")
     head = Head.of(*lesson.apart(own)[:1], real) if lesson.introspection.watches else Head.of(real)
@@ -82,17 +81,18 @@ def train_head(
         good.append(lesson.filled(ordinary, head))
         bad.append(lesson.filled(fake, head))
     values, said = np.concatenate([*good, *bad]), np.repeat([False, True], [sum(map(len, good)), sum(map(len, bad))])
-    return replace(model, head=head.taught(values, said))
+    return replace(model, head=replace(head.taught(values, said), reads=lesson.introspection.recipe.fingerprint))
 
 
 class _Lesson:
     """What is taught from: samples of a model by a sampler, read by a recipe."""
 
-    def __init__(self, model: Model, asked: Recipe, sampler: Sample, samples: int, seed: int) -> None:
+    def __init__(self, model: Model, asked: str | Recipe | None, sampler: Sample, samples: int, seed: int) -> None:
         if samples < LEAST:
             raise TooFewItems(f"a head is taught with {LEAST} samples of the model or more; got {samples}")
         self.model, self.sampler, self.count, self.seed = model, sampler, samples, seed
-        self.introspection = Introspection(OwnGenerator(model, sampler), asked)
+        generator = OwnGenerator(model, sampler)
+        self.introspection = Introspection(generator, asked_of(asked, generator))
 
     def samples_of(self, model: Model, sampler: Sample, what: str) -> Scores:
         """What is read off samples, with the questions put to the model that is taught."""

@@ -43,6 +43,7 @@ class Head:
         weights: of each signal, (g,), 0 or more.
         bias: log odds of a failure where every voice is silent; 0 for a head that was not taught.
         labelled: with how many labelled samples it was taught.
+        reads: fingerprint of the recipe whose numbers it reads; empty if nobody said.
 
     Raises:
         WrongShape: parts that do not fit together.
@@ -55,6 +56,7 @@ class Head:
     weights: np.ndarray
     bias: float = 0.0
     labelled: int = 0
+    reads: str = ""
 
     def __post_init__(self) -> None:
         widths = tuple(len(list(run)) for _, run in itertools.groupby(self.columns, _label))
@@ -157,6 +159,7 @@ class Head:
             "weights": self.weights.tolist(),
             "bias": self.bias,
             "labelled": self.labelled,
+            "reads": self.reads,
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -172,7 +175,15 @@ class Head:
         """
         try:
             known = tuple(np.asarray(arrays[f"known.{i}"], dtype=np.float64) for i in range(len(config["weights"])))
-            said = tuple(config["columns"]), tuple(config["tails"]), known, np.array(config["weights"]), float(config["bias"]), int(config["labelled"])
+            said = (
+                tuple(config["columns"]),
+                tuple(config["tails"]),
+                known,
+                np.array(config["weights"]),
+                float(config["bias"]),
+                int(config["labelled"]),
+                str(config.get("reads", "")),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedModel(f"a head is described incompletely ({type(error).__name__}: {error}); teach it again") from error
         return Head(*said)

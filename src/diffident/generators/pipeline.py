@@ -121,8 +121,8 @@ class PipelineGenerator(Generator):
         had, has = self._moves[0], self.pipe.scheduler
         if has is not had:
             raise ForeignScores(
-                f"this guard watches a {type(self.pipe).__name__} with its {type(had).__name__}, and the pipeline was given a {type(has).__name__} since, "
-                "which makes other samples; put the scheduler back, or make a guard of the pipeline as it is now, with a trial of its own"
+                f"this guard watches a {type(self.pipe).__name__} with its {type(had).__name__}, and the pipeline has a {type(has).__name__} since, which "
+                "makes other samples; put the scheduler back, or make a guard of the pipeline as it is now, with a trial of its own"
             )
 
     def _looks(self, wish: Request) -> int:

@@ -38,6 +38,9 @@ class Modality(ABC):
     #: Of the vitals by which an item may be declined at a stated level, the smallest difference that means anything.
     grain: ClassVar[Mapping[str, float]] = {}
 
+    #: How far values of ordinary items lie from their mean, where that is settled by how they are read; 1 where it is not.
+    deviation_of_items: ClassVar[float] = 1.0
+
     #: Whether elements that lie side by side belong together, as convolutions take for granted.
     gridded: ClassVar[bool] = True
 

@@ -51,6 +51,7 @@ class Row(Modality):
 
     name: ClassVar[str] = "row"
     gridded: ClassVar[bool] = False
+    deviation_of_items: ClassVar[float] = 1 / DEVIATIONS
 
     mean: Sequence[float]
     deviation: Sequence[float]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .. import levels as grids
 from ..walks import Clean, Renoise, Sampled
 from ._recipe import Reading, Recipe, keep
@@ -16,20 +18,34 @@ WINDOWED = ("indecision", "clip_fraction", "path_energy", "path_curvature", "sec
 TOLD = 0.2
 
 
-def _of_the_way() -> tuple[Reading, ...]:
+def _of_the_way(unit: float = 1.0) -> tuple[Reading, ...]:
     """No evaluation."""
-    own = {"path_curvature": {"powers": (2,)}}
+    own, way = {"path_curvature": {"powers": (2,)}}, Sampled()
     windowed = [
-        Reading(Sampled(), name, {"low": low, "high": high, **own.get(name, {})}, f"{name} {low:g} to {high:g}") for name in WINDOWED for low, high in WINDOWS
+        Reading(way, name, {"low": unit * low, "high": unit * high, **own.get(name, {})}, f"{name} {low:g} to {high:g}")
+        for name in WINDOWED
+        for low, high in WINDOWS
     ]
-    return (*windowed, Reading(Sampled(), "last_jump"))
+    return (*windowed, Reading(way, "last_jump"))
 
 
-def _of_the_finished() -> tuple[Reading, ...]:
+def _of_the_finished(unit: float = 1.0) -> tuple[Reading, ...]:
     """Two evaluations: one that shows the sample clean, one with noise on it."""
-    told, noised = Clean(grids.angular([TOLD])), Renoise(grids.angular([TOLD]))
+    told, noised = Clean(grids.angular([unit * TOLD])), Renoise(grids.angular([unit * TOLD]))
     inside = Reading(told, "activations", {"stream": "finest", "cells": 3}, "finest")
     return (inside, Reading(told, "residual", name="told residual"), Reading(noised, "residual", name="noised residual"))
+
+
+def in_units(of: Recipe, unit: float) -> Recipe:
+    """One of the recipes of this file with its noise levels in units of the data: ``unit`` is the deviation of what the model learned.
+
+    A level says something beside what it is laid over: rows of a table have a deviation of a third, pictures are near enough to 1 as they are.
+
+    >>> in_units(INTROSPECTION_OUTSIDE, 1 / 3).cost == INTROSPECTION_OUTSIDE.cost
+    True
+    """
+    made = {reading.label: reading for reading in (*_of_the_way(unit), *_of_the_finished(unit))}
+    return replace(of, readings=tuple(made[reading.label] for reading in of.readings))
 
 
 #: The sample's own way alone: nothing is asked.
