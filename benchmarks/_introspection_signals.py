@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import _introspection_heads as heads
 from benchmarks.known_truth import FAILURE, Case
-from diffident.levels import angular
+from diffident.laplace import FEATURES, LaplaceVariance
+from diffident.levels import Levels, angular
 from diffident.model import Model
-from diffident.probes import Activations
+from diffident.probes import FEW, Activations
 from diffident.statistics import find
 from diffident.trajectory import Trajectory
-from diffident.walks import Clean
+from diffident.walks import Clean, Renoise, Walk
 
 #: Real items that a signal may know, and cells of the finest stream that are averaged, along each side.
 BANK, POOL = 2000, 5
@@ -34,7 +36,7 @@ class Signal:
     """One column of the table.
 
     Attributes:
-        cost: evaluations of the network for each sample, beyond those that made it.
+        cost: evaluations of the network for each sample, beyond those that made it; a Jacobian product counts as one.
         make: the reading for a case.
     """
 
@@ -68,17 +70,41 @@ def window(low: float, high: float) -> Callable[[Case, Trajectory], Tensor]:
     return looks
 
 
-def last_jump(_: Case) -> Read:
-    """How far the last answer lies from the one before."""
-    return lambda _, film: (film.denoised[-1] - film.denoised[-2]).double().square().flatten(1).mean(1).numpy()
-
-
-def residual(told: float) -> Callable[[Case], Read]:
-    """How the finished sample changes when it is shown clean and said to be noisy by so many deviations of the data."""
+def way(name: str, low: float = 0.0, high: float = np.inf) -> Callable[[Case], Read]:
+    """A statistic of the film between two noise levels in deviations of the data; a two-sided one by its distance from the median of other samples."""
+    of = find(name)
 
     def make(case: Case) -> Read:
-        walk = Clean(angular([told * case.unit]))
-        return lambda samples, _: find("residual").numbers(walk(case.model.denoiser, samples)).flatten().numpy()
+        settings = {"low": low * case.unit, "high": high * case.unit} if high < np.inf else {}
+        settings |= {"powers": (2,)} if name == "path_curvature" else {}
+        if of.tail == "upper":
+            return lambda _, film: of.numbers(film, settings).flatten().numpy()
+        usual = of.numbers(heads.own(case), settings).median()
+        return lambda _, film: (of.numbers(film, settings).flatten() - usual).abs().numpy()
+
+    return make
+
+
+def shown(told: float, name: str, walk: Callable[[Levels], Walk] = Clean) -> Callable[[Case], Read]:
+    """A statistic of the finished sample shown again, and said to be noisy by so many deviations of the data."""
+
+    def make(case: Case) -> Read:
+        of, asks = find(name), walk(angular([told * case.unit]))
+        elements = case.model.shape[0] * int(np.prod(case.model.shape[1:]))
+        settings = {"elements": elements} if name == "posterior_spread" and elements <= FEW else {}
+
+        return lambda samples, _: of.numbers(asks(case.model.denoiser, samples, of.asked(settings)), settings).flatten().numpy()
+
+    return make
+
+
+def laplace(level: float) -> Callable[[Case], Read]:
+    """Variance of the last layer's output, its weights a Gaussian learned from items that trained the model, noised by so many deviations."""
+
+    def make(case: Case) -> Read:
+        levels = angular([level * case.unit])
+        known, asks = LaplaceVariance.fit(case.model.denoiser, case.world.learns()[:BANK], levels), Renoise(levels)
+        return lambda samples, _: known(asks(case.model.denoiser, samples, [FEATURES])).flatten().numpy()
 
     return make
 
@@ -95,7 +121,7 @@ def activations(told: float, model: Callable[[Case], Model] = lambda case: case.
             parts = [walk(asked, part, [probe]).columns[probe.name][0].flatten(1) for part in items.split(500)]
             return torch.cat(parts).double().numpy()
 
-        with torch.inference_mode():
+        with torch.no_grad():
             known = LedoitWolf().fit(held(case.world.real(BANK, 0)))
         return lambda samples, _: known.mahalanobis(held(samples))
 
@@ -124,16 +150,41 @@ def oracle(case: Case) -> Read:
     return lambda samples, _: (case.verdict(samples) == FAILURE).astype(float)
 
 
+#: Windows of noise level, in deviations of the data.
+DETAILS, FORMS, WHOLE = (0.03, 0.15), (0.15, 0.6), (0.6, 3.0)
+
+#: What a head reads, as the table calls it, and its evaluations.
+READS = {"head": (heads.SHIPPED, 2), "head in deviations": (heads.SCALED, 2), "head in deviations, with spread": (heads.SPREAD, 5)}
+#: How it was taught.
+TAUGHT = {"not taught": heads.untaught, "own labels": heads.by_itself, "200 labels": heads.with_labels, "200 labels, half chosen": heads.with_chosen}
+#: Those that are used unchanged in other cases.
+MOVED = {f"{name}, moved": of for name, of in TAUGHT.items() if name != "not taught"}
+HEADS = {f"{told}: {how}": Signal(cost, heads.reading(of, what)) for told, (what, cost) in READS.items() for how, of in TAUGHT.items()}
+HEADS |= {f"{told}: {how}": Signal(cost, heads.reading(of, what, heads.home)) for told, (what, cost) in READS.items() for how, of in MOVED.items()}
+
 #: Every column of the table. One more is one more line.
 SIGNALS: Mapping[str, Signal] = {
     "x0 variance, last 10 looks": Signal(0, variance(last(10))),
     "x0 variance, last 30 % of the steps": Signal(0, variance(share(0.3))),
-    "x0 variance, levels .03 to .15": Signal(0, variance(window(0.03, 0.15))),
-    "last jump": Signal(0, last_jump),
-    "residual, told .1": Signal(1, residual(0.1)),
-    "residual, told .2": Signal(1, residual(0.2)),
+    "indecision .03 to .15": Signal(0, way("indecision", *DETAILS)),
+    "indecision .15 to .6": Signal(0, way("indecision", *FORMS)),
+    "indecision .6 to 3": Signal(0, way("indecision", *WHOLE)),
+    "secant .03 to .15": Signal(0, way("secant", *DETAILS)),
+    "path energy": Signal(0, way("path_energy")),
+    "path energy .03 to .15": Signal(0, way("path_energy", *DETAILS)),
+    "path curvature": Signal(0, way("path_curvature")),
+    "path curvature .03 to .15": Signal(0, way("path_curvature", *DETAILS)),
+    "last jump": Signal(0, way("last_jump")),
+    "residual, told .1": Signal(1, shown(0.1, "residual")),
+    "residual, told .2": Signal(1, shown(0.2, "residual")),
+    "residual, noised .1": Signal(1, shown(0.1, "residual", Renoise)),
+    "residual, noised .2": Signal(1, shown(0.2, "residual", Renoise)),
+    "posterior spread, told .1": Signal(3, shown(0.1, "posterior_spread")),
+    "score roughness, told .1": Signal(2, shown(0.1, "score_roughness")),
+    "Laplace, noised .1": Signal(1, laplace(0.1)),
     "activations, told .2": Signal(1, activations(0.2)),
     "activations, random weights": Signal(1, activations(0.2, lambda case: case.model.untrained(0))),
+    **HEADS,
     "realism": Signal(0, realism),
     "random": Signal(0, at_random),
     "oracle": Signal(0, oracle),

@@ -258,7 +258,7 @@ def generate(model: Model, walk: Sample, n: int, seed: int, chunk: int = 2000) -
     for number, first in enumerate(range(0, n, chunk)):
         count, own = min(chunk, n - first), replace(walk, seed=1000 * seed + number)
         start = noise.normal((count, *model.shape), "generated", seed, number)
-        with torch.inference_mode():
+        with torch.no_grad():
             film = own(model.denoiser, start)
         yield film.origin, film
 

@@ -31,7 +31,7 @@ MODULES = [module.name for module in pkgutil.walk_packages(diffident.__path__, "
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted((ROOT / "docs").glob("*.md"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FLAGS = doctest.ELLIPSIS
-VERBS = ("explain", "fit", "list", "score", "test", "train")
+VERBS = ("explain", "fit", "generate", "list", "score", "test", "train")
 
 
 @dataclass(frozen=True)

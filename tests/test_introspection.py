@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import _introspection_heads as heads
 from benchmarks import _introspection_signals as signals
 from benchmarks import introspection, known_truth, shapes
 from benchmarks.known_truth import BETWEEN, FAILURE, GOOD, MODES, Case
@@ -127,7 +128,8 @@ class Known(Case):
 
 def test_every_signal_reads_one_number_a_sample_and_the_oracle_is_perfect():
     case = Known(MODES["8 on a ring"], "complete", 0, "ddim", 10)
-    names = [name for name in signals.SIGNALS if "activations" not in name]
+    inside = ("activations", "head", "Laplace")  # these see a network, and the exact model is none
+    names = [name for name in signals.SIGNALS if not name.startswith(inside)]
     (samples, film), *_ = known_truth.generate(case.model, replace(case.sampler, seed=5), 400, 0)
     told = {name: signals.SIGNALS[name].make(case)(samples, film) for name in names}
     assert all(numbers.shape == (400,) and np.isfinite(numbers).all() for numbers in told.values())
@@ -147,3 +149,41 @@ def test_a_window_of_levels_does_not_depend_on_the_sampler_and_is_never_empty():
         found = looks(case, film)
         ratio = (film.sigma / film.alpha * 3)[found]
         assert len(found) >= 2 and (steps < 10 or (ratio.min() >= 0.03 and ratio.max() <= 0.15))
+
+
+def test_the_error_of_an_auroc_counts_pairs():
+    rng = np.random.default_rng(0)
+    failed, said = (rng.random(60) < 0.3).astype(int), np.round(rng.normal(size=60), 1)  # with ties
+    wins = (said[failed == 1][:, None] > said[failed == 0]) + 0.5 * (said[failed == 1][:, None] == said[failed == 0])
+    told = np.sqrt(sum(wins.mean(axis).var(ddof=1) / wins.shape[1 - axis] for axis in (0, 1)))
+    assert introspection.deviation_of_auroc(failed, said) == pytest.approx(told, rel=1e-12)
+
+
+def test_a_head_in_deviations_reads_the_same_at_levels_of_the_data():
+    case = Known(MODES["8 on a ring"], "complete", 0, "ddim", 10)
+    shipped, scaled, spread = (heads.asked(case, what).readings for what in (heads.SHIPPED, heads.SCALED, heads.SPREAD))
+    assert [one.label for one in scaled] == [one.label for one in shipped] and spread[:-1] == scaled
+    assert scaled[0].settings["high"] == pytest.approx(shipped[0].settings["high"] / 3)
+    ratios = [[sigma / alpha for alpha, sigma in readings[-1].walk.levels] for readings in (shipped, scaled)]
+    assert ratios[1] == pytest.approx([ratios[0][0] / 3])
+
+
+def one(world: str, signal: str, figure: float, sampler: str = "ddim 50") -> introspection.Row:
+    figures = dict.fromkeys((*introspection.FIGURES, "removed, between good", "error of AUROC", "failures"), figure)
+    return {"world": world, "length": "complete", "sampler": sampler, "signal": signal, **figures}
+
+
+def test_what_does_not_beat_trajectory_variance_is_marked_and_counted():
+    rows = [one("8 on a ring", name, 0.9 if name in introspection.OURS else 0.8, sampler) for name in signals.SIGNALS for sampler in ("ddim 50", "ddpm 10")]
+    rows += [one("25 Gaussians", name, 0.6 if name in introspection.OURS else 0.7) for name in signals.SIGNALS] + [
+        {**one("rotated grid", "oracle", 1.0), "few": 3}
+    ]
+    settings = introspection.ranked(rows, tuple(MODES))
+    assert len(settings) == 3
+    assert introspection.line(introspection.OURS[0], list(settings.values()))["beats variance in"] == 2
+    marked = [told for told in introspection.single(settings) if " *" in told]
+    assert len(marked) == 1 and marked[0].count(" *") == len(introspection.OURS)
+    text = "\n".join(introspection.tables(rows))
+    assert "none of these beats it: 25 Gaussians, complete, ddim 50." in text and "rotated grid, complete, ddim 50: 3 failures" in text
+    moved = [told for told in introspection.moved(settings) if ", moved" in told]
+    assert len(moved) == len(signals.MOVED) * len(signals.READS) and all("| 1 |" in told for told in moved)  # home is left out

@@ -11,10 +11,13 @@ from importlib.metadata import version as _version
 _HOMES = {
     "Detector": "detector",
     "DiffidentError": "errors",
+    "Guard": "guard",
     "Model": "model",
     "Policy": "verdict",
     "Reading": "recipes",
     "Recipe": "recipes",
+    "Release": "release",
+    "Request": "requests",
     "Scorer": "scorer",
     "Scores": "scores",
     "Training": "settings",
@@ -24,6 +27,7 @@ _HOMES = {
     "record": "pipelines.recording",
     "save": "store",
     "train": "learning",
+    "train_head": "teaching",
     "training": "learning",
 }
 
@@ -31,10 +35,13 @@ __version__ = _version("diffident")
 __all__ = [
     "Detector",
     "DiffidentError",
+    "Guard",
     "Model",
     "Policy",
     "Reading",
     "Recipe",
+    "Release",
+    "Request",
     "Scorer",
     "Scores",
     "Training",
@@ -44,6 +51,7 @@ __all__ = [
     "record",
     "save",
     "train",
+    "train_head",
     "training",
 ]
 

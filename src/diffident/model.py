@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .calibration.head import Head
 from .data import Item
 from .denoiser import Denoiser, StoredDenoiser
 from .errors import InvalidSetting, UnknownKind
@@ -49,6 +50,8 @@ class Model:
         notes: plain facts for the card: when, on what, by which version.
         steps: what is done to opened items before they enter the space, in this order.
         tiles: in which items are judged, at their own size; None where they are brought to the modality's size and judged whole.
+        head: what tells the model's own failures from its good samples, once it was taught (``diffident.train_head``); no part of the fingerprint,
+            since no answer depends on it.
 
     Raises:
         InvalidSetting: a chunk that is no multiple of 16, or tiles of another size than the modality's.
@@ -63,6 +66,7 @@ class Model:
     notes: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     tiles: Tiles | None = None
+    head: Head | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.chunk < 16 or self.chunk % 16:
@@ -202,7 +206,7 @@ class Model:
         space = self.space
         if space.own:
             space = space.untrained(seed).learned(normal((MEASURED, *self.shape), "untrained items", seed).clamp(-1, 1))
-        return replace(self, denoiser=self.stored.untrained(seed), space=space, seen=frozenset(), name=f"{self.name}, untrained", notes={})
+        return replace(self, denoiser=self.stored.untrained(seed), space=space, seen=frozenset(), name=f"{self.name}, untrained", notes={}, head=None)
 
     @property
     def precision(self) -> str:

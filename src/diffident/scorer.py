@@ -287,6 +287,13 @@ class Scorer:
         elements = self.model.encode(chunk)
         return {walk: self._film(walk, elements, kinds, corners) for walk in self.asked.plan}
 
+    def about(self, elements: Tensor, kinds: Sequence[str] = ()) -> Films:
+        """What the model answers about elements of its space, (n, *shape) with n no more than a chunk, each of its kind: one trajectory for each walk."""
+        whole = torch.zeros(self.model.chunk, *elements.shape[1:])
+        whole[: len(elements)] = elements
+        with torch.no_grad():
+            return {walk: self._film(walk, whole, kinds, ()).select(slice(len(elements))) for walk in self.asked.plan}
+
     def _items(self, opened: Sequence[Opened]) -> Tensor:
         """A full chunk of items, zeros behind the last."""
         items = torch.zeros(self.model.chunk, *self.model.modality.shape)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from . import registry, witness
+from .calibration.head import Head
 from .errors import DamagedModel, DifferentAnswers
 from .folder import placed, read_folder, write_folder
 from .modalities import Modality
@@ -19,7 +20,7 @@ from .spaces import space_from
 from .steps import step_from
 from .tiles import Tiles
 
-WEIGHTS, CARD = "weights.safetensors", "README.md"
+WEIGHTS, CARD, HEAD = "weights.safetensors", "README.md", "head.safetensors"
 
 
 def save(model: Model, folder: str | Path) -> Path:
@@ -40,11 +41,26 @@ def fill(place: Path, model: Model) -> dict[str, Any]:
     (place / WEIGHTS).write_bytes(to_bytes({**tensors, "seen": seen}))
     (place / CARD).write_text(card(model), "utf-8", "backslashreplace")
     made_on = witness.write(place, model)
+    head = {} if model.head is None else {"head": _write_head(place, model.head)}
     return {
         "diffident": version("diffident"),
         "made_on": made_on,
         "model": {**model.config(), "name": model.name, "notes": dict(model.notes), "fingerprint": model.fingerprint},
+        **head,
     }
+
+
+def _write_head(place: Path, head: Head) -> dict[str, Any]:
+    from safetensors.numpy import save as to_bytes
+
+    (place / HEAD).write_bytes(to_bytes(head.arrays()))
+    return head.to_config()
+
+
+def _head(place: Path, facts: Mapping[str, Any]) -> Head | None:
+    from safetensors.numpy import load as from_bytes
+
+    return Head.from_config(facts["head"], from_bytes((place / HEAD).read_bytes())) if "head" in facts else None
 
 
 def load(folder: str | Path, precision: str = "auto") -> Model:
@@ -81,7 +97,7 @@ def restore(place: Path, facts: Mapping[str, Any], precision: str = "auto") -> M
         raise DifferentAnswers(f"{place} was made with another version of its {changed}, which gives other numbers now; train it again")
     if model.fingerprint != facts["model"]["fingerprint"]:
         raise DamagedModel(f"{place} does not hold the model that its manifest names, but {model.fingerprint[:12]}; make it again")
-    here = replace(model, denoiser=model.stored.at(precision), space=model.space.at(precision))
+    here = replace(model, denoiser=model.stored.at(precision), space=model.space.at(precision), head=_head(place, facts))
     if "made_on" in facts:
         witness.check(place, here, facts["made_on"])
     return here

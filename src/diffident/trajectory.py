@@ -97,6 +97,11 @@ class Trajectory:
         columns = {name: column[:, items] for name, column in self.columns.items()}
         return replace(self, x=self.x[:, items], denoised=self.denoised[:, items], origin=self.origin[items], columns=columns)
 
+    def until(self, looks: int) -> Trajectory:
+        """The record of the first so many looks."""
+        columns = {name: column[:looks] for name, column in self.columns.items()}
+        return replace(self, alpha=self.alpha[:looks], sigma=self.sigma[:looks], x=self.x[:looks], denoised=self.denoised[:looks], columns=columns)
+
     @staticmethod
     def woven(films: Sequence[Trajectory], of: Sequence[int]) -> Trajectory:
         """One record of items that several denoisers were asked about on the same walk: item i as the film ``of[i]`` holds it."""

@@ -353,7 +353,7 @@ def _verdict(scores: Scores, judged: Judged, i: int, decision: Decision, why: st
     reason = why or (f"between the levels: p = {p:.3g} is above {level:g}" if decision == "abstain" else "")
     says = "" if why else _says(scores, judged, i)
     parts = 1.0 if judged.parts is None else float(judged.parts[i])
-    because = why or _sentence(decision, p, judged.beside[i], says, scores.kinds[i], parts)
+    because = why or sentence(decision, p, judged.beside[i], says, scores.kinds[i], parts)
     decision = "unreadable" if scores.problems[i] else decision
     raw = dict(zip(scores.columns, map(float, scores.values[i]), strict=True))
     strangeness = float(judged.strangeness[i])
@@ -368,15 +368,16 @@ def _says(scores: Scores, judged: Judged, i: int) -> str:
     return scores.says[int(np.argmin(judged.evidence[i]))] if scores.says else ""
 
 
-def _sentence(decision: Decision, p: float, n: int, says: str, kind: str, parts: float = 1.0) -> str:
+def sentence(decision: Decision, p: float, n: int, says: str, kind: str, parts: float = 1.0) -> str:
+    """Why an item was decided so: how many of n references are as strange, and what it does, where something is said of that."""
     if parts > 1:
         larger = f"larger than the references and judged in {parts:.0f} parts of their size, so that p counts {parts:.0f} times"
-        return f"{larger}: {_sentence(decision, p / parts, n, says, kind) if p < 1 else 'as ordinary as the known-good'}"
+        return f"{larger}: {sentence(decision, p / parts, n, says, kind) if p < 1 else 'as ordinary as the known-good'}"
     as_strange, of = round(p * (n + 1)) - 1, f"of {n} references" + (" of its kind" if kind else "")
     if decision == "accept":
         return f"as ordinary as the known-good: {as_strange} {of} {'is' if as_strange == 1 else 'are'} at least as strange"
-    sentence = f"stranger than {n - as_strange} {of}" + (f": it {says}" if says else "")
-    return sentence if decision == "flag" else f"in the grey zone, {sentence}"
+    stranger = f"stranger than {n - as_strange} {of}" + (f": it {says}" if says else "")
+    return stranger if decision == "flag" else f"in the grey zone, {stranger}"
 
 
 def _percent(share: float) -> str:

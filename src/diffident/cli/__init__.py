@@ -37,6 +37,7 @@ def commands() -> None:
     diffident fit   bolts parts/more-good        calibrate again, on other known-good items
     diffident explain bolts bolt_017.png -o explain.png
     diffident test  bolts parts                  figures on a labelled folder, with intervals
+    diffident generate maker -o out --trial trial    samples that can be trusted; the others withheld
     diffident list  recipes
 
     Exit status: 0 done, 1 refused (the reason on standard error), 2 wrong usage, 130 interrupted.

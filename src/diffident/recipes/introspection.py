@@ -44,3 +44,13 @@ INTROSPECTION = keep(
         source="our own, after Aithal et al. 2024 (2406.09358) and the pooling of CFS (2605.11014)",
     )
 )
+
+#: The same for denoisers that answer without a network, so that nothing is seen inside.
+INTROSPECTION_OUTSIDE = keep(
+    Recipe(
+        "introspection-outside",
+        (*_of_the_way(), *_of_the_finished()[1:]),
+        combine="fusion",
+        source="our own, after Aithal et al. 2024 (2406.09358)",
+    )
+)

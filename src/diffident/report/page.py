@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
@@ -136,7 +136,11 @@ def page(found: Findings) -> str:
         _table(found.verdicts),
         _facts(found.facts),
     ]
-    title = f"{flagged} · {_text(found.facts['model'].split(',')[0])}"
+    return document(f"{flagged} · {_text(found.facts['model'].split(',')[0])}", parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole page of parts, under a title."""
     meta = "".join(f"<meta {one}>\n" for one in META)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{meta}<title>{title}</title>\n<style>\n{_part("page.css")}</style>\n</head>\n'

@@ -13,6 +13,7 @@ from .. import registry
 from ..model import Model
 from ..spaces import InvertibleSpace
 from ..trajectory import Trajectory
+from ..walks import Walk
 from .colours import table
 from .pictures import FAINT, Picture, difference, shown, sized
 from .sheet import below, beside, words
@@ -44,7 +45,7 @@ def strip(model: Model, film: Trajectory) -> Picture:
 
 def title(film: Trajectory, count: int) -> str:
     """The walk by name, and how many of its levels are shown."""
-    name = registry.name_of("walks", type(film.walk))
+    name = registry.name_of("walks", type(film.walk)) if isinstance(film.walk, Walk) else "a pipeline's own"
     told = f"{len(film)} {'level' if len(film) == 1 else 'levels'}" if count == len(film) else f"{count} of {len(film)} levels"
     return f"Walk: {name}, {told}"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
@@ -63,14 +64,20 @@ class Sample(Walk):
         for i, onward in enumerate([*rest, (1.0, 0.0)]):
             look = Look(alpha, sigma, x, denoiser(x, alpha, sigma))
             yield look
-            x, (alpha, sigma) = self._step(denoiser, look, *onward, i), onward
+            x, (alpha, sigma) = self.stepped(denoiser, look, *onward, partial(noise.normal, tuple(x.shape), "sample", self.seed, i)), onward
 
-    def _step(self, denoiser: Denoiser, look: Look, alpha: float, sigma: float, i: int) -> Tensor:
+    def stepped(self, denoiser: Denoiser, look: Look, alpha: float, sigma: float, drawn: Callable[[], Tensor]) -> Tensor:
+        """Where a look leads at the next level, x there; at sigma = 0 the sample.
+
+        Args:
+            drawn: gives the fresh noise of this step, (n, *shape); asked where the solver takes any.
+        """
         if not sigma:
             return look.denoised
         if self.solver == "heun":
             return _heun(denoiser, look, alpha, sigma)
-        return ancestral(look, alpha, sigma, 1.0 if self.solver == "ddpm" else self.eta, noise.normal(tuple(look.x.shape), "sample", self.seed, i))
+        eta = 1.0 if self.solver == "ddpm" else self.eta
+        return ancestral(look, alpha, sigma, eta, drawn()) if eta else look.moved(alpha, sigma)
 
 
 def _heun(denoiser: Denoiser, look: Look, alpha: float, sigma: float) -> Tensor:
