@@ -48,9 +48,9 @@ class Group:
 #: By their cost: what costs more sees fewer pictures.
 GROUPS = {
     "one": Group((DEFAULT, "zero-shot, told 1", "activations-told", "activations", "reconstruction", "haar-energies", "trivial"), (200, 100)),
-    "ten": Group(("msma", "diffpath", "diffpath-1d", "diffpath-v2", "diffpath-v2, unweighted", "scoped", "trivial"), (200, 100)),
-    "sixty": Group(("likelihood", "typicality", "input-complexity", "eigen"), (100, 50), ("equal",)),
-    "hundreds": Group(("multi-start", "mask"), (50, 25), ("equal",)),
+    "ten": Group(("msma", "diffpath", "diffpath-1d", "diffpath-v2", "diffpath-v2, unweighted", "scoped", "trivial"), (100, 50)),
+    "sixty": Group(("likelihood", "typicality", "input-complexity", "eigen"), (60, 30), ("equal",)),
+    "hundreds": Group(("multi-start", "mask"), (40, 20), ("equal",)),
 }
 #: What is made of the numbers of two recipes of a group: name to the two and the way in which they become one.
 JOINED = {"msma + trivial": ("msma", "trivial", "fusion")}

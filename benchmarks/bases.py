@@ -38,14 +38,15 @@ CHEAP, DEAR = (("zero-shot", "zero-shot, told 1", "activations-told"), (300, 150
 TWICE = ("n01855672/000044", "n07753592/000063")
 
 
+def untested() -> Callable[[str], bool]:
+    """Whether a picture of a face shows a person who is in no test."""
+    tested = {name.rsplit("/", 1)[0] for name in persons()[:TEST_PERSONS]}
+    return lambda name: name.rsplit("/", 1)[0] not in tested
+
+
 def faces(most: int) -> np.ndarray:
     """Of persons who are in no test."""
-    tested = {name.rsplit("/", 1)[0] for name in persons()[:TEST_PERSONS]}
-
-    def others(name: str) -> bool:
-        return name.rsplit("/", 1)[0] not in tested
-
-    return np.concatenate([pictures(archive, others, most) for archive in ("faces_64.zip", "faces_64_more.zip")])[:most]
+    return np.concatenate([pictures(archive, untested(), most) for archive in ("faces_64.zip", "faces_64_more.zip")])[:most]
 
 
 def natural(most: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diffident as dd
-from benchmarks import _common, inspection_sets, large_images
+from benchmarks import _common, bases, inspection_sets, large_images, zero_shot_choice, zero_shot_sets
 from benchmarks._draws import drawn_auroc
 from benchmarks._learned import asked_at_once, ranked
 from diffident.evaluate import auroc
@@ -109,3 +109,22 @@ def test_a_picture_of_the_base_follows_from_its_number() -> None:
     first, again = base_pictures.pictures(3, 2), base_pictures.pictures(4, 1)
     assert first.shape == (2, 3, 32, 32) and first.dtype == np.float32 and np.abs(first).max() <= 1
     assert np.array_equal(first[1], again[0]) and not np.array_equal(first[0], first[1])
+
+
+def test_no_person_of_a_test_is_in_a_base(benchmark_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFIDENT_DATA", str(benchmark_data))
+    allowed, tested = bases.untested(), zero_shot_sets.persons()[: zero_shot_sets.TEST_PERSONS]
+    assert not any(allowed(name) for name in tested)
+    assert not allowed(tested[0].replace("000001", "000002")), "another picture of that person neither"
+    assert sum(map(allowed, zero_shot_sets.persons())) == len(zero_shot_sets.persons()) - len(tested)
+
+
+@pytest.mark.parametrize("kind", ["blends", "shuffled patches", "filtered noise", "quarter turns"])
+def test_outliers_that_are_to_keep_the_plain_numbers_keep_them(kind: str, rng: np.random.Generator) -> None:
+    """Otherwise a choice among ways to look would be a choice of who sees contrast."""
+    images = rng.integers(90, 166, (6, 32, 32, 3), dtype=np.uint8)
+    made = zero_shot_choice.OUTLIERS[kind](images, rng)
+    assert made.shape == images.shape and made.dtype == np.uint8
+    assert not any(np.array_equal(one, other) for one, other in zip(made, images, strict=True))
+    assert np.abs(made.mean((1, 2, 3)) - images.mean()).max() < 2
+    assert np.abs(made.std((1, 2, 3)) / images.std((1, 2, 3)) - 1).max() < 0.1
