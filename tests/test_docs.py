@@ -259,6 +259,7 @@ SAYS = {
     "own_scores": r"flag: +10, of them strange: 10\n.*10 called, 0 of them good",
     "explain_one": r"item_023.png: flag .*than 99 of 99 references.*nearest known-good: boot_.*explain.png: \d+ x \d+ pixels\npage.html: 80 items",
     "sklearn_pipeline": r"labelled -1: 0\.0[3-7]\d of the good rows, 0\.[67]\d\d .*p <= 0\.01: 0\.0[01]\d of the good.*99 rows held out of 257",
+    "guard": r"fail\nOf what is released, .*at most 10 % fails, with 90 % confidence.*1\d\d of 200 requests served, \d of them fail\n",
     "batch_with_fdr": r"fdr 0\.1: 29 flagged, 0 of them good\n.*fdr 0\.005: cannot bound false discoveries",
 }
 

@@ -176,7 +176,7 @@ def test_a_scheduler_that_is_changed_under_a_guard_is_noticed(tried: tuple[objec
     guard = guarded(pipe, dd.Release(withhold=0.2)).fit(tried[1])
     guard(seed=1)
     pipe.scheduler = library.DDPMScheduler.from_config(pipe.scheduler.config)
-    with pytest.raises(ForeignScores, match="was given a DDPMScheduler since"):
+    with pytest.raises(ForeignScores, match="has a DDPMScheduler since"):
         guard(seed=1)
 
 
