@@ -75,7 +75,7 @@ def saved() -> list[dict[str, Any]]:
         guard = Guard(model, dd.Release(risk=0.05, early=0.01, share=share), sampler=sampler)
         plain = OwnGenerator(model, sampler)
         seeds = [seeds_of(1, i, 1)[0] for i in range(SAMPLES)]
-        trial, bad = guard.trial(n=SAMPLES, seed=0), fails(outputs(plain, [seeds_of(0, i, 1)[0] for i in range(SAMPLES)]), world)
+        trial, bad = guard.trial(n=SAMPLES, seed=0), fails(outputs(plain, [seeds_of(0, i, 1, "trial")[0] for i in range(SAMPLES)]), world)
         guard.fit(trial, bad)
         truth = fails(outputs(plain, seeds), world)
         given_up = np.array([bool(one.attempts) and one.attempts[-1].abandoned for one in guard.generate(n=SAMPLES, seed=1)])

@@ -161,13 +161,13 @@ def test_where_nothing_can_be_promised_nothing_is_released_and_it_says_so(tried:
 def test_too_few_requests_are_refused_with_the_number_needed(model: Model) -> None:
     guard = Guard(model, dd.Release(risk=0.05), sampler=FEW)
     trial = guard.trial(n=40)
-    with pytest.raises(TooFewReferences, match="45"):
+    with pytest.raises(TooFewReferences, match="of the 40 requests of this trial 27 calibrate, so make one of 67 or more"):
         guard.fit(trial, np.arange(40) % 5 == 0)
     with pytest.raises(TooFewReferences, match="60"):
         Guard(model, sampler=FEW).fit(Guard(model, sampler=FEW).trial(n=8))
 
 
-def test_a_condition_out_of_distribution_is_declined_before_anything_is_made() -> None:
+def test_a_condition_out_of_distribution_is_declined_before_anything_is_made(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     plain = dd.train(rng.uniform(0.3, 0.7, (60, 8, 8)), network="none")
     gate = dd.Detector(plain, "reconstruction", dd.Policy(0.05)).fit(rng.uniform(0.3, 0.7, (needed(0.05) + 20, 8, 8)))
@@ -184,7 +184,12 @@ def test_a_condition_out_of_distribution_is_declined_before_anything_is_made() -
     assert verdict.decision == "abstain"
     assert "condition is out of distribution" in verdict.reason
     assert not asked
-    assert guard(Request(item=rng.uniform(0.3, 0.7, (8, 8)), made=made), seed=1)[1].decision in ("accept", "flag", "abstain")
+    reasons = [guard(Request(item=one, made=made), seed=i)[1].reason for i, one in enumerate(rng.uniform(0.3, 0.7, (6, 8, 8)))]
+    assert sum("out of distribution" in one for one in reasons) <= 2
+    place = guard.save(tmp_path / "gated")
+    with pytest.raises(ForeignScores, match="gate changed"):
+        Guard.load(place)
+    assert Guard.load(place, gate=gate)(Request(item=np.indices((8, 8)).sum(0) % 2.0, made=made))[1].decision == "abstain"
 
 
 def test_a_stream_that_grows_stranger_raises_an_alarm(tried: tuple[Guard, Trial, np.ndarray], model: Model) -> None:
@@ -261,3 +266,67 @@ def test_a_head_of_the_model_reads_its_samples(model: Model) -> None:
     from diffident.evaluate import auroc
 
     assert auroc(bad.reshape(-1), said) > 0.9
+
+
+def test_a_trial_and_what_is_served_share_no_seed(model: Model) -> None:
+    guard = Guard(model, dd.Release(withhold=0.2), sampler=FEW)
+    trial = guard.trial(n=60, seed=3)
+    served = [one.verdict.raw for one in guard.fit(trial).generate(n=60, seed=3)]
+    assert not np.isclose([list(one.values()) for one in served], trial.scores.values).all(axis=1).any()
+
+
+def test_a_model_of_kinds_is_guarded_kind_by_kind(tmp_path: Path) -> None:
+    import PIL.Image
+
+    rng = np.random.default_rng(0)
+    for kind, light in (("dark", 60), ("light", 190)):
+        (tmp_path / kind).mkdir()
+        for i in range(40):
+            PIL.Image.fromarray(rng.integers(light - 20, light + 20, (8, 8)).astype(np.uint8)).save(tmp_path / kind / f"{i}.png")
+    guard = Guard(dd.train(tmp_path, network="none", kinds="folder"), dd.Release(withhold=0.2), sampler=Sample("ddim", levels.cosine(6)))
+    guard.fit(guard.trial(["dark", "light"], n=90))
+    made = {kind: [one.item for one in guard.generate([kind] * 6, seed=1) if one.item is not None] for kind in ("dark", "light")}
+    assert all(np.asarray(one).mean() < 100 for one in made["dark"])
+    assert all(np.asarray(one).mean() > 150 for one in made["light"])
+    assert len(made["dark"]) + len(made["light"]) > 6
+
+
+def test_requests_of_several_strengths_are_read_each_by_its_own_way() -> None:
+    rng = np.random.default_rng(0)
+    guard = Guard(dd.train(rng.uniform(0.3, 0.7, (60, 8, 8)), network="none"), dd.Release(withhold=0.2), sampler=Sample("ddim", levels.cosine(12)))
+    wishes = [Request(item=one, strength=(0.5, 5.0)[i % 2]) for i, one in enumerate(rng.uniform(0.3, 0.7, (70, 8, 8)))]
+    trial = guard.trial(wishes)
+    alone = guard.trial([wishes[0]])
+    assert np.allclose(trial.scores.values[0], alone.scores.values[0])
+    assert len(list(guard.fit(trial).generate(wishes[:10], seed=2))) == 10
+
+
+def test_an_interrupted_trial_keeps_the_requests_that_were_tried(model: Model, tmp_path: Path) -> None:
+    guard = Guard(model, dd.Release(withhold=0.2, tries=3), sampler=FEW)
+
+    def stopping(steps, doing, total):  # type: ignore[no-untyped-def]
+        yield from list(steps)[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        guard.trial(n=50, out=tmp_path / "trial", progress=stopping)
+    kept = Trial.load(tmp_path / "trial")
+    assert len(kept) == 64 // 3
+    assert (tmp_path / "trial" / "samples" / "0021-3.png").exists()
+
+
+def test_a_score_is_the_same_in_any_company(tried: tuple[Guard, Trial, np.ndarray]) -> None:
+    guard, trial, bad = tried
+    head = guard.fit(trial, bad).fitted.head
+    together = head.score(trial.scores.values[:200])
+    assert (together == [head.score(one[None])[0] for one in trial.scores.values[:200]]).all()
+
+
+def test_failures_that_are_no_numbers_teach_nothing_and_are_not_released(tried: tuple[Guard, Trial, np.ndarray], model: Model) -> None:
+    from dataclasses import replace
+
+    _, trial, bad = tried
+    values = trial.scores.values.copy()
+    values[bad.reshape(-1)] = np.nan
+    guard = Guard(model, dd.Release(risk=0.05, tries=2), sampler=FEW).fit(replace(trial, scores=replace(trial.scores, values=values)), bad)
+    assert guard.fitted.certified.released > 0  # type: ignore[union-attr]

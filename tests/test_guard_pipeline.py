@@ -130,7 +130,7 @@ def test_what_is_read_on_the_way_is_what_the_trial_read(tried: tuple[object, Tri
     from diffident.generators import Watch
     from diffident.requests import requests, seeds_of
 
-    list(guard.generator.attempts(requests(n=3), [seeds_of(4, i, 1)[0] for i in range(3)], Watch(0.5, look)))
+    list(guard.generator.attempts(requests(n=3), [seeds_of(4, i, 1, "trial")[0] for i in range(3)], Watch(0.5, look)))
     assert trial.half_way is not None
     assert np.array_equal(np.concatenate(seen), trial.half_way.values, equal_nan=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,34 +11,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from . import store
 from .calibration import Drift, conformal_p, evidence_p
 from .calibration.head import Head
 from .detector import Detector
-from .errors import DamagedModel, ForeignScores, InvalidSetting, NoActivations, NotCalibrated
+from .errors import DamagedModel, ForeignScores, InvalidSetting, NotCalibrated
 from .folder import read_folder, write_folder
-from .generators import Attempt, Generator, Watch, after
+from .generators import Attempt, Watch, after
+from .generators.choice import generator_of
 from .generators.own import OwnGenerator
 from .generators.pipeline import PipelineGenerator
-from .introspection import Heard, Introspection, together
-from .levels import cosine
+from .introspection import Heard, Introspection, alike, asked_of, together
 from .model import Model
 from .policing import Policed, policed
-from .recipes import Recipe, recipe, recipe_from
-from .recipes.introspection import INTROSPECTION, INTROSPECTION_OUTSIDE, in_units
+from .recipes import Recipe, recipe_from
 from .release import Release
 from .requests import Request, requests, seeds_of
 from .scores import Scores
-from .trial import Trial, empty, names
+from .trial import Trial, empty, keep_pictures, names
 from .verdict import Decision, Verdict, sentence
 from .walks import Sample, walk_from
 
 REFERENCES, ARRAYS = "references.safetensors", "guard.safetensors"
-
-#: How samples of our own models are made unless something else is asked for.
-SAMPLER = Sample("ddim", cosine(50))
 
 #: What a stream is told of a sample that was given up: stranger than any number.
 FAR = 1e9
@@ -102,9 +98,9 @@ class Guard:
         gate: Detector | None = None,
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        self.generator = _generator(source, sampler, model, arguments)
+        self.generator = generator_of(source, sampler, model, arguments)
         self.release, self.gate = release or Release(), gate
-        self.introspection = Introspection(self.generator, asked_of(recipe, self.generator))
+        self.introspection = Introspection(self.generator, asked_of(recipe, self.generator), _mark(gate))
         self.policed: Policed | None = None
         self.drift: Drift | None = None
 
@@ -132,23 +128,43 @@ class Guard:
             InvalidSetting: a request that cannot be served.
         """
         place = None if out is None else empty(out)
-        asked, tries = requests(wishes, n, seed), self.release.tries
-        declined = [self._declines(one) for one in asked]
-        labels, parts, pictures = names(len(asked), tries), list[tuple[Scores, Scores | None]](), {}
-        each = [Request(one.condition, one.item, one.made, one.strength, one.name) for one in asked for _ in range(tries)]
-        seeds = [one for i in range(len(asked)) for one in seeds_of(seed, i, tries)]
-        size = self._at_once
-        starts = range(0, len(each), size)
-        for start in progress(starts, "generating", len(starts)) if progress else starts:
-            made = sorted(self.generator.attempts(each[start : start + size], seeds[start : start + size]), key=lambda one: one.index)
-            kinds = [str(one.condition or "") for one in each[start : start + size]]
-            heard = self.introspection.hear(made, kinds, labels[start : start + size])
-            parts.append((heard.scores, self._half_way(made)))
-            if place is not None:
-                pictures |= {labels[start + one.index]: self.generator.picture(one.output) for one in made}
-        half_way = None if parts[0][1] is None else Scores.merge([half for _, half in parts if half is not None])
-        trial = Trial(Scores.merge([whole for whole, _ in parts]), tries, tuple(one.label for one in asked), half_way, self.release.share, tuple(declined))
-        return trial if place is None else replace(trial, folder=trial.save(place, pictures))
+        asked, tries = requests(wishes, n, seed, "trial"), self.release.tries
+        declined, labels = [self._declines(one) for one in asked], names(len(asked), tries)
+        each = [one for one in asked for _ in range(tries)]
+        seeds = [one for i in range(len(asked)) for one in seeds_of(seed, i, tries, "trial")]
+        parts: list[tuple[Scores, Scores | None]] = []
+        starts = range(0, len(each), self._at_once)
+        try:
+            for start in progress(starts, "generating", len(starts)) if progress else starts:
+                some = slice(start, start + self._at_once)
+                made = sorted(self.generator.attempts(each[some], seeds[some]), key=lambda one: one.index)
+                if place is not None:
+                    keep_pictures(place, {labels[start + one.index]: self.generator.picture(one.output) for one in made})
+                parts.append(self._read(made, each[some], labels[some]))
+        except KeyboardInterrupt:
+            if place is not None and sum(len(whole) for whole, _ in parts) >= tries:
+                self._trial(asked, declined, parts).save(place)
+            raise
+        trial = self._trial(asked, declined, parts)
+        return trial if place is None else replace(trial, folder=trial.save(place))
+
+    def _trial(self, asked: Sequence[Request], declined: Sequence[str], parts: Sequence[tuple[Scores, Scores | None]]) -> Trial:
+        """The trial of as many whole requests as were tried."""
+        tries, whole = self.release.tries, Scores.merge([one for one, _ in parts])
+        half = [one for _, one in parts if one is not None]
+        count = len(whole) // tries
+        some = np.arange(count * tries)
+        half_way = Scores.merge(half).select(some) if half else None
+        return Trial(whole.select(some), tries, tuple(one.label for one in asked[:count]), half_way, self.release.share, tuple(declined[:count]))
+
+    def _read(self, made: Sequence[Attempt], asked: Sequence[Request], labels: Sequence[str]) -> tuple[Scores, Scores | None]:
+        """What is read off some attempts, and half-way, in their order."""
+        groups = alike(made)
+        heard = [self.introspection.hear([made[i] for i in rows], [asked[i].kind for i in rows], [labels[i] for i in rows]).scores for rows in groups]
+        half = [self._half_way([made[i] for i in rows]) for rows in groups]
+        back = np.argsort(np.concatenate([np.array(rows) for rows in groups]))
+        some = [one for one in half if one is not None]
+        return Scores.merge(heard).select(back), Scores.merge(some).select(back) if some else None
 
     def fit(self, trial: Trial | str | Path, labels: Any = None, seed: int = 0) -> Guard:
         """Make the policy hold, by a trial of this guard's own. Returns the guard itself.
@@ -181,6 +197,8 @@ class Guard:
         Raises:
             NotCalibrated: the guard was not fitted, or its policy was changed since.
         """
+        if isinstance(wish, list | tuple):
+            raise InvalidSetting(f"a call serves one wish and was given {len(wish)}; for several: guard.generate(wishes)")
         served = next(self.generate(wish, seed=seed))
         return served.item, served.verdict
 
@@ -221,7 +239,7 @@ class Guard:
 
     def _serve(self, asked: Sequence[Request], seeds: Sequence[Sequence[int]], first: int, fitted: Policed) -> list[Served]:
         """Some requests, no more than are asked about at once, each through the whole procedure."""
-        declined = {i: why for i, one in enumerate(asked) if (why := self._declines(one))}
+        declined = {i: why for i, one in enumerate(asked) if (why := fitted.nothing or self._declines(one))}
         done = {i: Served(None, self._unmade(asked[i], first + i, why), asked[i], ()) for i, why in declined.items()}
         pending, tried = [i for i in range(len(asked)) if i not in done], {i: list[Attempt]() for i in range(len(asked))}
         watch = Watch(fitted.share, self._hopeless) if fitted.half_way is not None else None
@@ -243,11 +261,11 @@ class Guard:
         """A verdict on each attempt at the requests of those places."""
         finished = [i for i, one in attempts.items() if not one.abandoned]
         found = {i: self._given_up(asked[i], first + i, turn, fitted) for i in attempts if i not in finished}
-        if finished:
-            kinds = [str(asked[i].condition or "") for i in finished]
-            heard = self.introspection.hear([attempts[i] for i in finished], kinds, [_name(asked[i], first + i) for i in finished])
+        for some in alike([attempts[i] for i in finished]):
+            rows = [finished[k] for k in some]
+            heard = self.introspection.hear([attempts[i] for i in rows], [asked[i].kind for i in rows], [_name(asked[i], first + i) for i in rows])
             strangeness = fitted.head.score(heard.scores.values)
-            found |= {i: self._verdict(heard, row, float(strangeness[row]), turn, fitted) for row, i in enumerate(finished)}
+            found |= {i: self._verdict(heard, k, float(strangeness[k]), turn, fitted) for k, i in enumerate(rows)}
         return found
 
     def _verdict(self, heard: Heard, row: int, strangeness: float, turn: int, fitted: Policed) -> Verdict:
@@ -350,35 +368,17 @@ class Guard:
         made = Guard(own, fitted.release, recipe_from(said["recipe"]), sampler=sampler, model=model, gate=gate, arguments=arguments)  # type: ignore[arg-type]
         if made.introspection.fingerprint != fitted.references.fingerprint:
             raise ForeignScores(
-                f"{place} was fitted for another generator: its pipeline, model, arguments or sampler changed; make a trial of this one and fit again"
+                f"{place} was fitted for another generator: its pipeline, model, arguments, sampler or gate changed; make a trial of this one and fit again"
             )
         return made._settle(fitted)
 
 
-def _generator(source: Any, sampler: Sample | None, model: Model | None, arguments: Mapping[str, Any] | None) -> Generator:
-    if isinstance(source, Generator):
-        return source
-    if isinstance(source, str | Path):
-        source = store.load(source)
-    if isinstance(source, Model):
-        if model is not None or arguments is not None:
-            raise InvalidSetting("a model of our own is asked about its samples itself and takes no arguments of a pipeline; leave out model= and arguments=")
-        return OwnGenerator(source, sampler or SAMPLER)
-    if sampler is not None:
-        raise InvalidSetting("a pipeline has a scheduler of its own; set that, and leave out sampler=")
-    return PipelineGenerator(source, model, dict(arguments or {}))
-
-
-def asked_of(asked: str | Recipe | None, generator: Generator) -> Recipe:
-    """The recipe that was named, or the best that can be asked."""
-    if asked is not None or generator.model is None:
-        return recipe(asked or "introspection-path")
-    model = generator.model
-    try:
-        model.denoiser.watched(model.encode(torch.zeros(1, *model.modality.shape)), 1.0, 1.0, ("finest",))
-    except NoActivations:
-        return in_units(INTROSPECTION_OUTSIDE, model.modality.deviation_of_items)
-    return in_units(INTROSPECTION, model.modality.deviation_of_items)
+def _mark(gate: Detector | None) -> str:
+    """What identifies a gate: model, recipe, policy and the content of its references; empty without one."""
+    if gate is None:
+        return ""
+    said = f"{gate.scorer.fingerprint} {gate.settled()} {' '.join(sorted(gate.calibrated.references.digests))}"
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _name(request: Request, place: int) -> str:

@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .errors import InvalidSetting
+from .errors import InvalidSetting, NoActivations
 from .generators import Attempt, Generator
-from .recipes import Reading, Recipe
+from .recipes import Reading, Recipe, recipe
+from .recipes.introspection import INTROSPECTION, INTROSPECTION_OUTSIDE, in_units
 from .scorer import Films, Scorer
 from .scores import Scores
 from .trajectory import Trajectory
@@ -52,6 +53,7 @@ class Introspection:
         generator: whose samples.
         recipe: readings on the walk :class:`diffident.walks.Sampled` are read off the way on which a sample was made; all others
             ask the generator's model about the finished sample, as they would about an item that was given.
+        gate: what identifies the gate that requests pass first; empty if there is none.
 
     Raises:
         InvalidSetting: readings that ask a model, and the generator has none.
@@ -59,6 +61,7 @@ class Introspection:
 
     generator: Generator
     recipe: Recipe
+    gate: str = ""
 
     def __post_init__(self) -> None:
         if self.asks and self.generator.model is None:
@@ -87,7 +90,7 @@ class Introspection:
     @cached_property
     def fingerprint(self) -> str:
         """Of the generator and the recipe together: scores with different ones are never compared."""
-        return hashlib.sha256(f"{self.generator.fingerprint} {self.recipe.fingerprint}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.generator.fingerprint} {self.recipe.fingerprint} {self.gate}".strip().encode()).hexdigest()
 
     def hear(self, attempts: Sequence[Attempt], kinds: Sequence[str] = (), names: Sequence[str] = ()) -> Heard:
         """Read finished attempts, no more than a chunk of the model's, each of its kind where kinds are told apart."""
@@ -140,3 +143,21 @@ def together(films: Sequence[Trajectory]) -> Trajectory:
     columns = {name: torch.cat([film.columns[name] for film in films], dim=1) for name in first.columns}
     x, denoised = (torch.cat([getattr(film, name) for film in films], dim=1) for name in ("x", "denoised"))
     return replace(first, x=x, denoised=denoised, origin=torch.cat([film.origin for film in films]), columns=columns)
+
+
+def alike(attempts: Sequence[Attempt]) -> list[list[int]]:
+    """Which attempts have taken the same levels at the same size, so that one record holds them; those of other strengths have not."""
+    keys = [(tuple(one.film.alpha.tolist()), tuple(one.film.sigma.tolist()), tuple(one.film.origin.shape[1:])) for one in attempts]
+    return [[i for i, key in enumerate(keys) if key == wanted] for wanted in dict.fromkeys(keys)]
+
+
+def asked_of(asked: str | Recipe | None, generator: Generator) -> Recipe:
+    """The recipe that was named, or the best that can be asked."""
+    if asked is not None or generator.model is None:
+        return recipe(asked or "introspection-path")
+    model = generator.model
+    try:
+        model.given(next(iter(model.kinds), "")).watched(model.encode(torch.zeros(1, *model.modality.shape)), 1.0, 1.0, ("finest",))
+    except NoActivations:
+        return in_units(INTROSPECTION_OUTSIDE, model.modality.deviation_of_items)
+    return in_units(INTROSPECTION, model.modality.deviation_of_items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import noise
-from .calibration import release_threshold, withhold_threshold
+from .calibration import needed, needed_trials, release_threshold, withhold_threshold
 from .calibration.head import Head
 from .calibration.risk import Approved, Certified
 from .errors import DamagedModel, InvalidSetting, NotLabelled, TooFewReferences
@@ -95,7 +96,7 @@ def policed(trial: Trial, labels: Any, release: Release, head: Head | None = Non
 
     A third of the requests, drawn by ``seed``, teaches: what is ordinary, with labels how much each signal counts, and where hopeless
     samples are given up. The others calibrate the whole procedure, tries and giving up included. A ``head`` that was taught before needs no
-    third where there are no labels.
+    third where there are no labels and nothing is given up.
 
     Args:
         labels: see :meth:`diffident.trial.Trial.labels`; None looks for those of the trial's folder, and goes without where there are none.
@@ -110,23 +111,32 @@ def policed(trial: Trial, labels: Any, release: Release, head: Head | None = Non
         raise InvalidSetting(
             f"the policy tries {release.tries} times and the trial made {count} attempts at each request; make a trial with tries={release.tries}"
         )
+    if release.early is not None and trial.half_way is not None and trial.share != release.share:
+        raise InvalidSetting(f"the trial was read after {trial.share:g} of the way and the policy looks after {release.share:g}; make a trial with that share")
     if release.early is not None and trial.half_way is None:
         raise InvalidSetting("the policy gives hopeless samples up half-way, and nothing was read half-way in this trial; make another, or leave out early")
     usable = np.array([not why for why in trial.declined]) & (True if found is None else ~np.isnan(found).any(axis=1))
     rows = np.flatnonzero(usable)
     drawn = rows[noise.order(len(rows), "policed", seed).numpy()]
-    learns = round(LEARNS * len(rows)) if head is None or found is not None else 0
+    learns = round(LEARNS * len(rows)) if head is None or found is not None or release.early is not None else 0
     first, rest = np.sort(drawn[:learns]), np.sort(drawn[learns:])
     values = _each(trial.scores, count)
     if learns < 4 and head is None:
-        raise TooFewReferences(f"a third of {len(rows)} requests is too few to learn what is ordinary; give at least 60 requests")
+        lost = len(trial) - len(rows)
+        said = f" ({lost} of {len(trial)} were declined by the gate or have no label)" if lost else ""
+        raise TooFewReferences(f"a third of {len(rows)} requests{said} is too few to learn what is ordinary; make a trial of 60 or more")
     bad = None if found is None else found > 0
     taught = _taught(head, trial.scores, values[first], first, bad, count)
-    half_way, hopeless = _half_way(trial, release, first if learns else rest, bad)
+    half_way, hopeless = _half_way(trial, release, first, bad)
     strangeness = _strangeness(taught, values[rest][:, : release.tries])
     if half_way is not None and trial.half_way is not None:
         strangeness[half_way.score(trial.half_way.values).reshape(-1, count)[rest][:, : release.tries] > hopeless] = math.inf
-    certified = _certified(strangeness, None if bad is None else bad[rest][:, : release.tries], release)
+    try:
+        certified = _certified(strangeness, None if bad is None else bad[rest][:, : release.tries], release)
+    except TooFewReferences as refusal:
+        least = needed_trials(release.risk, release.confidence) if release.risk is not None else needed(release.level)
+        enough = next(n for n in itertools.count(least) if n - (round(LEARNS * n) if learns else 0) >= least)
+        raise TooFewReferences(f"{refusal}: of the {len(rows)} requests of this trial {len(rest)} calibrate, so make one of {enough} or more") from refusal
     ordinary = np.isfinite(strangeness) & (True if bad is None else ~bad[rest][:, : release.tries])
     at = (rest[:, None] * count + np.arange(release.tries))[ordinary]
     if not len(at):
@@ -168,8 +178,18 @@ def _taught(head: Head | None, scores: Scores, values: np.ndarray, rows: np.ndar
         return _required(head, scores)
     said = np.zeros(values.shape[:2], dtype=bool) if bad is None else bad[rows]
     good = (rows[:, None] * tries + np.arange(tries))[~said]
+    if head is None and len(good) < 2:
+        raise TooFewReferences(
+            f"{len(good)} of {said.size} samples of the third that teaches are labelled good; a guard needs good ones to know what is ordinary"
+        )
     made = Head.of(scores.select(good)) if head is None else _required(head, scores)
-    return made.taught(values.reshape(-1, values.shape[2]), said.reshape(-1)) if said.any() and not said.all() else made
+    return _with_labels(made, values.reshape(-1, values.shape[2]), said.reshape(-1))
+
+
+def _with_labels(head: Head, values: np.ndarray, bad: np.ndarray) -> Head:
+    """Taught, where those that can be heard are good and bad; a sample whose numbers are none is never released, whatever the weights."""
+    heard = bad[np.isfinite(head.voices(values)).all(axis=1)]
+    return head.taught(values, bad) if heard.any() and not heard.all() else head
 
 
 def _required(head: Head | None, scores: Scores) -> Head:
@@ -188,7 +208,7 @@ def _half_way(trial: Trial, release: Release, rows: np.ndarray, bad: np.ndarray 
     head = Head.of(known)
     if bad is not None and bad[rows].any():
         every = (rows[:, None] * trial.tries + np.arange(trial.tries)).reshape(-1)
-        head = head.taught(trial.half_way.values[every], bad[rows].reshape(-1))
+        head = _with_labels(head, trial.half_way.values[every], bad[rows].reshape(-1))
     said = np.sort(head.score(known.values))
     return head, float(said[min(math.ceil((len(said) + 1) * (1 - release.early)), len(said)) - 1])
 

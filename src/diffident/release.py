@@ -21,7 +21,8 @@ class Release:
         confidence: the share of trials in which that holds; it has no part in ``withhold``.
         tries: how many attempts a request may make; the bound is one of the whole procedure, so other tries need another trial.
         withhold: at most this share of good requests is withheld, on average; known-good samples suffice. Without ``risk`` it is .05.
-        early: the share of good samples that may be given up half-way, part of ``withhold``; None finishes every sample.
+        early: the share of good samples that may be given up half-way, part of ``withhold``
+            and well below it; None finishes every sample.
         share: of its way after which a sample may be given up; it matters with ``early`` alone.
 
     Raises:
@@ -80,7 +81,7 @@ requests stay as these were; how often a released item fails is not bounded: tha
         if isinstance(found, Approved):
             whose, which = ("good requests", "known-good") if reviewed else ("requests", "that nobody has reviewed")
             return (
-                f"At most {_percent(found.level)} of {whose} are withheld on average ({found.of} {which}{tries}), and with 90 % confidence at "
+                f"At most {_percent(found.level)} of {whose} are withheld on average ({found.of} {which}{tries.rstrip(',')}), and with 90 % confidence at "
                 f"most {_percent(found.bound)} with this calibration, while requests stay as these were; how often a released item fails is not "
                 "bounded: that needs a trial with labels."
             )

@@ -13,9 +13,9 @@ from . import noise
 from .calibration.head import Head
 from .data import Items
 from .errors import InvalidSetting, ItemError, NoItems, SeenInTraining, TooFewItems
+from .generators.choice import SAMPLER
 from .generators.own import OwnGenerator
-from .guard import SAMPLER, asked_of
-from .introspection import Introspection
+from .introspection import Introspection, asked_of
 from .levels import Levels
 from .model import Model
 from .recipes import Recipe
@@ -102,7 +102,7 @@ class _Lesson:
         for start in range(0, self.count, model.chunk):
             some = wishes[start : start + model.chunk]
             made = sorted(generator.attempts(some, seeds[start : start + model.chunk]), key=lambda one: one.index)
-            parts.append(self.introspection.hear(made, [str(one.condition or "") for one in some]).scores)
+            parts.append(self.introspection.hear(made, [one.kind for one in some]).scores)
         return Scores.merge(parts)
 
     def apart(self, scores: Scores) -> tuple[Scores, Scores]:

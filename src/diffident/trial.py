@@ -83,6 +83,8 @@ class Trial:
 
     def _named(self, said: Any) -> np.ndarray:
         """Labels in the order of the scores, 1 for a failure, NaN for none."""
+        if not isinstance(said, Mapping) and len(said) == len(self.scores) and all(isinstance(one, str) for one in said):
+            said = dict(zip(self.scores.names, said, strict=True))
         if not isinstance(said, Mapping):
             flat = np.asarray(said, dtype=np.float64).reshape(-1)
             if flat.shape != (len(self.scores),) or not np.isin(flat[~np.isnan(flat)], (0.0, 1.0)).all():
@@ -97,21 +99,19 @@ class Trial:
         words = (str(said.get(name, "")).strip().lower() for name in self.scores.names)
         return np.array([np.nan if not word else float(WORDS[word]) for word in words])
 
-    def save(self, folder: str | Path, pictures: Mapping[str, Any] | None = None) -> Path:
-        """Write scores, pictures if there are any, and a labels file to be filled in. Labels that are there already are never written over.
+    def save(self, folder: str | Path) -> Path:
+        """Write scores and a labels file to be filled in, beside pictures that are there already. Labels that are there are never written over.
 
         Raises:
             OutputError: it cannot be written, or another trial lies there.
         """
         place = empty(folder)
         try:
-            (place / PICTURES).mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             facts = {"format": 1, "tries": self.tries, "asked": list(self.asked), "share": self.share, "declined": list(self.declined)}
             self.scores.save(place / SCORES)
             if self.half_way is not None:
                 self.half_way.save(place / HALF_WAY)
-            for name, picture in (pictures or {}).items():
-                picture.save(place / PICTURES / f"{name}.png")
             with RowWriter(place / LABELS, COLUMNS) as rows:
                 for i, name in enumerate(self.scores.names):
                     rows.write({"sample": name, "request": self.asked[i // self.tries], "label": ""})
@@ -146,9 +146,23 @@ def empty(folder: str | Path) -> Path:
         OutputError: something lies there already.
     """
     place = Path(folder)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if place.exists() and (not place.is_dir() or any(one.name != PICTURES for one in place.iterdir())):
         raise OutputError(f"{place} is there already and may hold labels that somebody gave; choose another name for the trial, or move it away first")
     return place
+
+
+def keep_pictures(place: Path, pictures: Mapping[str, Any]) -> None:
+    """Write pictures of samples as they come.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    try:
+        (place / PICTURES).mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.save(place / PICTURES / f"{name}.png")
+    except OSError as error:
+        raise OutputError(f"cannot write {place}: {error.strerror or error}; make room or choose another place") from error
 
 
 def _read(path: Path) -> dict[str, str]:

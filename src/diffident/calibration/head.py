@@ -127,7 +127,7 @@ class Head:
 
     def score(self, values: np.ndarray) -> np.ndarray:
         """Log odds of a failure, (n, k) to (n,); larger is stranger."""
-        return self.bias + self.voices(values) @ self.weights
+        return self.bias + np.sum(np.ascontiguousarray(self.voices(values) * self.weights), axis=1)  # row by row: a product would round with its batch
 
     def taught(self, values: np.ndarray, bad: np.ndarray, held: float = HELD) -> Head:
         """The head after labelled samples: new, this one stays as it is.

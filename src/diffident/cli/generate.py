@@ -87,9 +87,13 @@ def command(
     guard = _guard(model, trial, policy, solver, steps, recipe, unreviewed)
     wished, root = _wishes(wishes), secrets.randbits(32) if seed is None else seed
     if unreviewed:
-        made = guard.trial(wished, count, place, root, _show.bar)
+        with _show.Interruption() as stop:
+            made = guard.trial(wished, count, place, root, _show.stoppable(stop))
+        given = {"solver": solver, "steps": steps, "recipe": recipe, "tries": tries, "early": early, "wishes": wishes}
+        more = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
         told = {"trial": out, "requests": len(made), "samples": len(made.scores), "seed": root}
-        next_ = f"next: write good or bad beside each sample in {place / 'labels.csv'}, then: diffident generate {model} --trial {out} -n 64 -o OUT --risk 0.05"
+        then = f"diffident generate {model} --trial {out} -n 64 -o OUT --risk 0.05{more}"
+        next_ = f"next: write good or bad beside each sample in {place / 'labels.csv'}, then: {then}"
         _show.summary(told, as_json, [f"{len(made.scores)} samples of {len(made)} requests written to {out} (seed {root})", next_])
         return
     if keep:
@@ -237,7 +241,7 @@ def _tell(guard: Guard, frames: Sequence[Frame], count: int, seed: int, written:
         ", ".join(f"{counts[decision]} {word}" for decision, word in WORDS.items() if counts[decision]) + f" (seed {seed})",
         guard.promise,
         *withheld,
-        *(["the stream has drifted since the trial: the promise no longer holds; make a new one"] if drifted else []),
+        *(["the stream has drifted since the trial: the promise may no longer hold; make a new one"] if drifted else []),
         *(f"{what} written to {where}" for what, where in written.items() if where),
     ]
     _show.summary(facts, as_json, lines)

@@ -110,7 +110,7 @@ class OwnGenerator(Generator):
 
     def _require(self, wish: Request) -> None:
         if wish.condition is not None or self.of.kinds:
-            self.of.require(str(wish.condition or ""))
+            self.of.require(wish.kind)
         if wish.made is not None and (self.of.space.config()["name"] != "pixels" or wish.made.shape != self.of.shape[1:]):
             raise InvalidSetting(
                 f"what is filled in is told pixel by pixel, made {self.of.shape[1:]} for a model that lives in 'pixels'; got {wish.made.shape}, "
@@ -121,7 +121,7 @@ class OwnGenerator(Generator):
 
     def _alike(self, wishes: Sequence[Request]) -> list[list[int]]:
         """Rows of requests that can be asked about together: of one kind, and beginning at one level."""
-        keys = [(str(one.condition or ""), one.strength or math.inf) for one in wishes]
+        keys = [(one.kind, one.strength or math.inf) for one in wishes]
         return [[i for i, key in enumerate(keys) if key == wanted] for wanted in dict.fromkeys(keys)]
 
 
@@ -169,7 +169,7 @@ class _Way:
     def onward(self, looks: int) -> _Way:
         """The same after so many looks in all."""
         model, seen, x, n = self.by.of, list(self.seen), self.x, len(self.rows)
-        asked: Denoiser = Settled(model.given(str(self.wishes[0].condition or "")), model.space, model.shape[1:]) if n else model.denoiser
+        asked: Denoiser = Settled(model.given(self.wishes[0].kind), model.space, model.shape[1:]) if n else model.denoiser
         asked = asked if self.made.all() else _Pinned(asked, self._padded(self.known), self._padded(self.made))
         levels = [*self.by.sampler.levels, (1.0, 0.0)]
         for i in range(self.first + len(seen), self.first + looks if n else 0):

@@ -106,8 +106,8 @@ class PipelineGenerator(Generator):
             yield self._attempt(i, wish, seed, watch)
 
     def _attempt(self, index: int, wish: Request, seed: int, watch: Watch | None) -> Attempt:
-        stop = None if watch is None else _Stop(watch, self._looks(wish))
         conditions, named = _told(wish)
+        stop = None if watch is None else _Stop(watch, self._looks(wish, named))
         film = record(self.pipe, stop=stop)
         try:
             with film:
@@ -125,9 +125,10 @@ class PipelineGenerator(Generator):
                 "makes other samples; put the scheduler back, or make a guard of the pipeline as it is now, with a trial of its own"
             )
 
-    def _looks(self, wish: Request) -> int:
+    def _looks(self, wish: Request, named: Mapping[str, Any]) -> int:
         """How many looks a call takes: a picture that is started from is not taken all the way."""
-        steps = int(self.arguments.get("num_inference_steps") or self._steps)
+        given = {**self.arguments, **named}
+        steps = len(given.get("timesteps") or given.get("sigmas") or ()) or int(given.get("num_inference_steps") or self._steps)
         return steps if wish.strength is None else max(min(int(steps * wish.strength), steps), 1)
 
     @property
@@ -166,12 +167,25 @@ def _told(wish: Request) -> tuple[list[Any], dict[str, Any]]:
     first = [] if wish.condition is None or isinstance(wish.condition, Mapping) else [wish.condition]
     named = dict(wish.condition) if isinstance(wish.condition, Mapping) else {}
     if wish.item is not None:
-        named[PICTURE] = wish.item if isinstance(wish.item, PIL.Image.Image | torch.Tensor) else PIL.Image.fromarray(np.asarray(wish.item))
+        named[PICTURE] = _picture(wish.item)
     if wish.made is not None:
         named[MASK] = PIL.Image.fromarray((255 * wish.made).astype(np.uint8))
     if wish.strength is not None:
+        if wish.strength > 1:
+            raise InvalidSetting(f"the strength of a pipeline lies above 0 and up to 1; got {wish.strength:g}")
         named[STRENGTH] = wish.strength
     return first, named
+
+
+def _picture(item: Any) -> Any:
+    """An item as a pipeline takes it: a path and an array become a picture."""
+    if isinstance(item, PIL.Image.Image | torch.Tensor):
+        return item
+    if isinstance(item, str | Path):
+        with PIL.Image.open(item) as opened:
+            return opened.convert("RGB")
+    values = np.asarray(item)
+    return PIL.Image.fromarray(values if values.dtype == np.uint8 else np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8))
 
 
 def _first(made: Any) -> Any:

@@ -83,7 +83,7 @@ def facts_of(guard: Guard) -> Mapping[str, str]:
 def _drift(guard: Guard) -> str:
     if guard.drift is None or not guard.drift.alarm:
         return ""
-    return '<p class="note">The stream has drifted: what is made now is stranger than in the trial, and the promise no longer holds. Make a new trial.</p>\n'
+    return '<p class="note">The stream has drifted: what is made now is stranger than in the trial, and the promise may no longer hold. Make a new trial.</p>\n'
 
 
 def _cards(title: str, frames: Sequence[Frame]) -> str:
