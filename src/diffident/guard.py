@@ -81,6 +81,8 @@ class Guard:
         InvalidSetting: a source that makes no samples, or settings that do not go with it.
 
     >>> import numpy as np, diffident as dd
+    >>> from diffident.levels import cosine
+    >>> from diffident.walks import Sample
     >>> model = dd.train(np.random.default_rng(0).uniform(0.3, 0.7, (64, 8, 8)), network="none")
     >>> guard = dd.Guard(model, dd.Release(withhold=0.2), sampler=Sample("ddim", cosine(8)))
     >>> guard.fit(guard.trial(n=60)).promise[:48]

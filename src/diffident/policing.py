@@ -131,12 +131,7 @@ def policed(trial: Trial, labels: Any, release: Release, head: Head | None = Non
     strangeness = _strangeness(taught, values[rest][:, : release.tries])
     if half_way is not None and trial.half_way is not None:
         strangeness[half_way.score(trial.half_way.values).reshape(-1, count)[rest][:, : release.tries] > hopeless] = math.inf
-    try:
-        certified = _certified(strangeness, None if bad is None else bad[rest][:, : release.tries], release)
-    except TooFewReferences as refusal:
-        least = needed_trials(release.risk, release.confidence) if release.risk is not None else needed(release.level)
-        enough = next(n for n in itertools.count(least) if n - (round(LEARNS * n) if learns else 0) >= least)
-        raise TooFewReferences(f"{refusal}: of the {len(rows)} requests of this trial {len(rest)} calibrate, so make one of {enough} or more") from refusal
+    certified = _certified_or_refused(strangeness, None if bad is None else bad[rest][:, : release.tries], release, len(rows), bool(learns))
     ordinary = np.isfinite(strangeness) & (True if bad is None else ~bad[rest][:, : release.tries])
     at = (rest[:, None] * count + np.arange(release.tries))[ordinary]
     if not len(at):
@@ -221,6 +216,16 @@ def _strangeness(head: Head, values: np.ndarray) -> np.ndarray:
 
 def _certified_from(config: Mapping[str, Any]) -> Certified | Approved:
     return Certified.from_config(config) if "risk" in config else Approved.from_config(config)
+
+
+def _certified_or_refused(strangeness: np.ndarray, bad: np.ndarray | None, release: Release, count: int, learns: bool) -> Certified | Approved:
+    """The threshold, or a refusal that names how many requests the whole trial needs, the third that teaches among them."""
+    try:
+        return _certified(strangeness, bad, release)
+    except TooFewReferences as refusal:
+        least = needed_trials(release.risk, release.confidence) if release.risk is not None else needed(release.level)
+        enough = next(n for n in itertools.count(least) if n - (round(LEARNS * n) if learns else 0) >= least)
+        raise TooFewReferences(f"{refusal}: of the {count} requests of this trial {len(strangeness)} calibrate, so make one of {enough} or more") from refusal
 
 
 def _certified(strangeness: np.ndarray, bad: np.ndarray | None, release: Release) -> Certified | Approved:

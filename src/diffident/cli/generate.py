@@ -87,21 +87,25 @@ def command(
     guard = _guard(model, trial, policy, solver, steps, recipe, unreviewed)
     wished, root = _wishes(wishes), secrets.randbits(32) if seed is None else seed
     if unreviewed:
-        with _show.Interruption() as stop:
-            made = guard.trial(wished, count, place, root, _show.stoppable(stop))
         given = {"solver": solver, "steps": steps, "recipe": recipe, "tries": tries, "early": early, "wishes": wishes}
-        more = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
-        told = {"trial": out, "requests": len(made), "samples": len(made.scores), "seed": root}
-        then = f"diffident generate {model} --trial {out} -n 64 -o OUT --risk 0.05{more}"
-        next_ = f"next: write good or bad beside each sample in {place / 'labels.csv'}, then: {then}"
-        _show.summary(told, as_json, [f"{len(made.scores)} samples of {len(made)} requests written to {out} (seed {root})", next_])
-        return
+        return _tried(guard, wished, count, root, place, (model, out), given, as_json)
     if keep:
         guard.save(keep)
     frames, interrupted = _served(guard, wished, count, root, place, page is not None)
     _tell(guard, frames, count, root, {"out": out, "report": report, "guard": keep}, as_json, interrupted)
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _tried(guard: Guard, wishes: list[str] | None, count: int, seed: int, place: Path, named: tuple[str, str], given: dict[str, Any], as_json: bool) -> None:
+    """Make a trial and say what comes next, with the flags that the trial was made with."""
+    with _show.Interruption() as stop:
+        made = guard.trial(wishes, count, place, seed, _show.stoppable(stop))
+    (model, out), more = named, "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+    told = {"trial": out, "requests": len(made), "samples": len(made.scores), "seed": seed}
+    then = f"diffident generate {model} --trial {out} -n 64 -o OUT --risk 0.05{more}"
+    next_ = f"next: write good or bad beside each sample in {place / 'labels.csv'}, then: {then}"
+    _show.summary(told, as_json, [f"{len(made.scores)} samples of {len(made)} requests written to {out} (seed {seed})", next_])
 
 
 def _guard(model: str, trial: str | None, policy: dict[str, Any], solver: str | None, steps: int | None, recipe: str | None, unreviewed: bool) -> Guard:

@@ -4,7 +4,7 @@ from ._recipe import Reading, Recipe, recipe, recipe_from
 from .controls import HAAR_ENERGIES, TRIVIAL
 from .inside import ACTIVATIONS, ACTIVATIONS_TOLD, ZERO_SHOT, activations, zero_shot
 from .inspection import INSPECTION, KNN, MAHALANOBIS, MEMORY, PCA, TEXTURE
-from .introspection import INTROSPECTION, INTROSPECTION_PATH
+from .introspection import INTROSPECTION, INTROSPECTION_OUTSIDE, INTROSPECTION_PATH
 from .paths import (
     DIFFPATH,
     DIFFPATH_1D,
@@ -35,6 +35,7 @@ __all__ = [
     "INPUT_COMPLEXITY",
     "INSPECTION",
     "INTROSPECTION",
+    "INTROSPECTION_OUTSIDE",
     "INTROSPECTION_PATH",
     "INVERSION",
     "KNN",
