@@ -266,16 +266,15 @@ class Guard:
         for some in alike([attempts[i] for i in finished]):
             rows = [finished[k] for k in some]
             heard = self.introspection.hear([attempts[i] for i in rows], [asked[i].kind for i in rows], [_name(asked[i], first + i) for i in rows])
-            strangeness = fitted.head.score(heard.scores.values)
-            found |= {i: self._verdict(heard, k, float(strangeness[k]), turn, fitted) for k, i in enumerate(rows)}
+            strangeness, known = fitted.head.score(heard.scores.values), fitted.references
+            each = evidence_p(known.values, np.nan_to_num(heard.scores.values, nan=math.inf), known.tails)  # one by one takes longer than sampling
+            found |= {i: self._verdict(heard, k, float(strangeness[k]), each[k], turn, fitted) for k, i in enumerate(rows)}
         return found
 
-    def _verdict(self, heard: Heard, row: int, strangeness: float, turn: int, fitted: Policed) -> Verdict:
+    def _verdict(self, heard: Heard, row: int, strangeness: float, each: np.ndarray, turn: int, fitted: Policed) -> Verdict:
         references, scores = fitted.references, heard.scores
         strangeness = math.inf if math.isnan(strangeness) else strangeness
         p = float(conformal_p(fitted.strangeness, np.array([strangeness]))[0])
-        values = np.nan_to_num(scores.values[row : row + 1], nan=math.inf)
-        each = evidence_p(references.values, values, references.tails)[0]
         decision: Decision = "accept" if strangeness < fitted.certified.threshold else "abstain" if fitted.nothing else "flag"
         loudest = int(np.argmin(each))
         says = scores.says[loudest] + _at(heard, row, scores.columns[loudest].partition("[")[0]) if decision != "accept" else ""
