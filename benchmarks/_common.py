@@ -93,6 +93,13 @@ def freeze(name: str, frozen: Mapping[str, Any], text: str) -> None:
     print(text)
 
 
+def so_far(name: str, text: str) -> None:
+    """Write for people, and show, what is known of an unfinished benchmark; its pieces stay."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
+
+
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], figure: str = ".3g") -> list[str]:
     """A Markdown table; ``figure`` is the form of floats."""
 

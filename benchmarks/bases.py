@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import diffident as dd
-from benchmarks._common import RESULTS, ROOT, freeze, keep, kept, machine, table
+from benchmarks._common import ROOT, freeze, keep, kept, machine, so_far, table
 from benchmarks._draws import ends
 from benchmarks._zero_shot import Piece, judged, pixels, recipe_of, scored
 from benchmarks.zero_shot import drawn, resampled
@@ -143,9 +143,7 @@ def report(images: int) -> None:
         ]
     text = "\n".join([*lines, machine()]) + "\n"
     if wanted:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{NAME}.md").write_text(text)
-        print(text)
+        so_far(NAME, text)
     else:
         freeze(NAME, {"images": images, "pictures": PICTURES, "rows": frozen}, text)
 

@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 
 import diffident as dd
-from benchmarks._common import RESULTS, freeze, keep, kept, machine, table
+from benchmarks._common import freeze, keep, kept, machine, so_far, table
 from benchmarks._draws import drawn_auroc, ends
 from benchmarks._zero_shot import DEFAULT, GROUPS, JOINED, OUTSIDE, Piece, made_of, outside, pixels, recipe_of, scored
 from benchmarks.zero_shot_sets import Pair, pairs, strange_to, worlds
@@ -169,9 +169,7 @@ def report(found: Sequence[Piece], left: Sequence[tuple[str, str, str]]) -> None
     lines += ["## Items a second", "", f"One thread's own time, {TIMED} pictures.", "", *table(timed, list(timed[0]), ".3g"), ""]
     text = "\n".join([*lines, machine()]) + "\n"
     if left:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{NAME}.md").write_text(text)
-        print(text)
+        so_far(NAME, text)
     else:
         freeze(NAME, {"rows": frozen, "speeds": timed}, text)
 

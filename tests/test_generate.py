@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import diffident as dd
 from diffident.cli import commands
-from diffident.errors import DiffidentError, NotCalibrated, NotLabelled, OutputError
+from diffident.errors import NotCalibrated, NotLabelled, OutputError
 
 
 @pytest.fixture(scope="module")
@@ -23,21 +25,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def run(*arguments: object) -> Result:
-    done = CliRunner().invoke(commands, [str(one) for one in arguments], standalone_mode=False)
-    if isinstance(done.exception, DiffidentError):
-        raise done.exception
-    assert done.exception is None, done.exception
-    return done
-
-
 def rows_of(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as opened:
         return list(csv.DictReader(opened))
 
 
 @pytest.fixture(scope="module")
-def trial(model: Path) -> Path:
+def trial(model: Path, run: Callable[..., Any]) -> Path:
     place = model.parent / "trial"
     run("generate", model, "-o", place, "-n", 200, "--unreviewed", "--steps", 6, "--seed", 3)
     return place
@@ -63,7 +57,7 @@ def test_an_unreviewed_trial_is_pictures_and_a_file_to_fill_in(trial: Path) -> N
     assert rows[0] == {"sample": "0001-1", "request": "", "label": ""}
 
 
-def test_without_labels_withholding_is_bounded_and_everything_is_accounted_for(model: Path, trial: Path, tmp_path: Path) -> None:
+def test_without_labels_withholding_is_bounded_and_everything_is_accounted_for(model: Path, trial: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
     done = run("generate", model, "--trial", trial, "-o", out, "-n", 40, "--steps", 6, "--withhold", 0.2, "--seed", 5, "--report", page, "--json")
     facts = json.loads(done.output)
@@ -82,13 +76,13 @@ def test_without_labels_withholding_is_bounded_and_everything_is_accounted_for(m
     assert "http" not in text.replace("http://www.w3.org", "")
 
 
-def test_the_same_seed_makes_the_same_pictures(model: Path, trial: Path, tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_pictures(model: Path, trial: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     for name in ("a", "b"):
         run("generate", model, "--trial", trial, "-o", tmp_path / name, "-n", 5, "--steps", 6, "--seed", 5)
     assert (tmp_path / "a" / "generated.csv").read_text() == (tmp_path / "b" / "generated.csv").read_text()
 
 
-def test_a_risk_needs_labels_and_is_bounded_with_them(model: Path, trial: Path, tmp_path: Path) -> None:
+def test_a_risk_needs_labels_and_is_bounded_with_them(model: Path, trial: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     with pytest.raises(NotLabelled, match="cannot be bounded without labels"):
         run("generate", model, "--trial", trial, "-o", tmp_path / "no", "-n", 5, "--steps", 6, "--risk", 0.1)
     assert not (tmp_path / "no").exists()
@@ -101,7 +95,7 @@ def test_a_risk_needs_labels_and_is_bounded_with_them(model: Path, trial: Path, 
     assert again.output.splitlines()[1] == done.output.splitlines()[1]
 
 
-def test_a_model_of_which_nothing_is_known_is_refused_with_what_to_do(model: Path, trial: Path, tmp_path: Path) -> None:
+def test_a_model_of_which_nothing_is_known_is_refused_with_what_to_do(model: Path, trial: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     with pytest.raises(NotCalibrated, match="-o trial --unreviewed"):
         run("generate", model, "-o", tmp_path / "out")
     with pytest.raises(OutputError, match="may hold labels"):

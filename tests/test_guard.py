@@ -315,6 +315,13 @@ def test_an_interrupted_trial_keeps_the_requests_that_were_tried(model: Model, t
     assert (tmp_path / "trial" / "samples" / "0021-3.png").exists()
 
 
+def test_pictures_of_a_trial_that_was_lost_are_not_mixed_with_new_ones(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "trial" / "samples").mkdir(parents=True)
+    (tmp_path / "trial" / "samples" / "0400-1.png").write_bytes(b"of another trial")
+    with pytest.raises(OutputError, match="is there already"):
+        Guard(model, sampler=FEW).trial(n=5, out=tmp_path / "trial")
+
+
 def test_a_score_is_the_same_in_any_company(tried: tuple[Guard, Trial, np.ndarray]) -> None:
     guard, trial, bad = tried
     head = guard.fit(trial, bad).fitted.head

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 import diffident as dd
 from diffident.adapters import diffusers
-from diffident.cli import commands
-from diffident.errors import DiffidentError, ForeignScores, InvalidSetting, NotCalibrated
+from diffident.errors import ForeignScores, InvalidSetting, NotCalibrated
 from diffident.guard import Guard
 from diffident.requests import Request
 from diffident.trial import Trial
@@ -101,7 +101,8 @@ def test_without_labels_withholding_is_bounded_and_with_them_the_risk(tried: tup
     guard = guarded(pipe, dd.Release(risk=0.2, tries=2)).fit(trial, labels)
     assert "at most 20 % fails, with 90 % confidence" in guard.promise
     assert not guard.fitted.certified.always_withholds
-    assert {one.verdict.decision for one in guard.generate(n=20, seed=5)} <= {"accept", "flag"}
+    decisions = [one.verdict.decision for one in guard.generate(n=20, seed=5)]
+    assert set(decisions) <= {"accept", "flag"} and "accept" in decisions
 
 
 def test_giving_up_half_way_saves_the_other_half(tried: tuple[object, Trial]) -> None:
@@ -214,15 +215,7 @@ def test_of_latents_the_model_is_asked_about_the_code_that_was_decoded() -> None
     assert np.isfinite(trial.scores.values).any(axis=0).all() and len(trial.scores) == 3
 
 
-def run(*arguments: object) -> Result:
-    done = CliRunner().invoke(commands, [str(one) for one in arguments], standalone_mode=False)
-    if isinstance(done.exception, DiffidentError):
-        raise done.exception
-    assert done.exception is None, done.exception
-    return done
-
-
-def test_a_pipelines_folder_is_generated_from_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipelines_folder_is_generated_from_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pipe = ddim()
     pipe.save_pretrained(tmp_path / "pipe")

@@ -118,7 +118,7 @@ class Introspection:
         """Path readings first, then those that ask."""
         readings = readings or (*self.watches, *self.asks)
         parts = [one.of.numbers(films[one.walk], one.settings).cpu().numpy() for one in readings]
-        columns = [_numbered(one.label, part.shape[1]) for one, part in zip(readings, parts, strict=True)]
+        columns = [one.columns(part.shape[1]) for one, part in zip(readings, parts, strict=True)]
         each = [one for one, part in zip(readings, parts, strict=True) for _ in range(part.shape[1])]
         return Scores(
             names=tuple(names),
@@ -128,11 +128,6 @@ class Introspection:
             says=tuple(one.of.says for one in each),
             fingerprint=self.fingerprint,
         )
-
-
-def _numbered(label: str, width: int) -> list[str]:
-    """The columns of a reading; a vector's are numbered from 1."""
-    return [label] if width == 1 else [f"{label}[{i + 1}]" for i in range(width)]
 
 
 def together(films: Sequence[Trajectory]) -> Trajectory:

@@ -320,7 +320,7 @@ class Scorer:
         with torch.no_grad():
             for reading in self.asked.readings:
                 wide = reading.of.numbers(films[reading.walk], reading.settings).shape[1]
-                named |= {reading.label if wide == 1 else f"{reading.label}[{i + 1}]": reading for i in range(wide)}
+                named |= dict.fromkeys(reading.columns(wide), reading)
         return named
 
 

@@ -96,8 +96,8 @@ class _Lesson:
 
     def samples_of(self, model: Model, sampler: Sample, what: str) -> Scores:
         """What is read off samples, with the questions put to the model that is taught."""
-        wishes, parts = requests(list(model.kinds) or None, self.count, self.seed), []
-        seeds = [one for i in range(self.count) for one in seeds_of(self.seed + sum(what.encode()), i, 1)]
+        wishes, parts = requests(list(model.kinds) or None, self.count, self.seed, what), []
+        seeds = [one for i in range(self.count) for one in seeds_of(self.seed, i, 1, what)]
         generator = OwnGenerator(model, sampler)
         for start in range(0, self.count, model.chunk):
             some = wishes[start : start + model.chunk]

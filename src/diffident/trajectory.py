@@ -103,6 +103,35 @@ class Trajectory:
         return replace(self, alpha=self.alpha[:looks], sigma=self.sigma[:looks], x=self.x[:looks], denoised=self.denoised[:looks], columns=columns)
 
     @staticmethod
+    def of(
+        looks: Sequence[Look],
+        origin: Tensor,
+        walk: object,
+        columns: Mapping[str, Tensor] | None = None,
+        provenance: Mapping[str, str] | None = None,
+    ) -> Trajectory:
+        """The record of some looks in the order in which they were taken, about ``origin`` (n, *shape).
+
+        Raises:
+            WrongShape: looks, origin and columns do not fit together.
+
+        >>> import torch
+        >>> look = Look(0.8, 0.6, torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4))
+        >>> len(Trajectory.of([look, look], look.denoised, None))
+        2
+        """
+        return Trajectory(
+            alpha=torch.tensor([look.alpha for look in looks], dtype=torch.float64),
+            sigma=torch.tensor([look.sigma for look in looks], dtype=torch.float64),
+            x=torch.stack([look.x for look in looks]),
+            denoised=torch.stack([look.denoised for look in looks]),
+            origin=origin,
+            columns=dict(columns or {}),
+            walk=walk,
+            provenance=dict(provenance or {}),
+        )
+
+    @staticmethod
     def woven(films: Sequence[Trajectory], of: Sequence[int]) -> Trajectory:
         """One record of items that several denoisers were asked about on the same walk: item i as the film ``of[i]`` holds it."""
         rows = [[i for i, one in enumerate(of) if one == k] for k in range(len(films))]

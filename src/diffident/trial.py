@@ -105,7 +105,7 @@ class Trial:
         Raises:
             OutputError: it cannot be written, or another trial lies there.
         """
-        place = empty(folder)
+        place = _untaken(Path(folder))
         try:
             place.mkdir(parents=True, exist_ok=True)
             facts = {"format": 1, "tries": self.tries, "asked": list(self.asked), "share": self.share, "declined": list(self.declined)}
@@ -145,8 +145,12 @@ def empty(folder: str | Path) -> Path:
     Raises:
         OutputError: something lies there already.
     """
-    place = Path(folder)
-    if place.exists() and (not place.is_dir() or any(one.name != PICTURES for one in place.iterdir())):
+    return _untaken(Path(folder), begun=())
+
+
+def _untaken(place: Path, begun: Sequence[str] = (PICTURES,)) -> Path:
+    """The same, where pictures of this very trial lie there already."""
+    if place.exists() and (not place.is_dir() or any(one.name not in begun for one in place.iterdir())):
         raise OutputError(f"{place} is there already and may hold labels that somebody gave; choose another name for the trial, or move it away first")
     return place
 

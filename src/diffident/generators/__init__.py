@@ -70,11 +70,6 @@ class Generator(ABC):
     def model(self) -> Model | None:
         """What can be asked about a finished sample; None if nothing can."""
 
-    @property
-    @abstractmethod
-    def evaluations(self) -> int | None:
-        """Network evaluations for a sample; None if they are not known."""
-
     @abstractmethod
     def picture(self, output: Any) -> PIL.Image.Image:
         """What was made, as people look at it."""

@@ -20,6 +20,18 @@ SAMPLER = Sample("ddim", cosine(50))
 
 
 def generator_of(source: Any, sampler: Sample | None, model: Model | None, arguments: Mapping[str, Any] | None) -> Generator:
+    """The generator of a source.
+
+    Args:
+        source: a generator, a model of our own or its folder, or a pipeline of diffusers.
+        sampler: of a model of our own; None: DDIM in 50 steps.
+        model: of a pipeline, what is asked about its finished samples.
+        arguments: of a pipeline, given to every call.
+
+    Raises:
+        InvalidSetting: settings that do not go with the source, or a source that makes no samples.
+        NotAModel, DamagedModel, NewerFormat: a folder that holds no model; see ``diffident.load``.
+    """
     if isinstance(source, Generator):
         return source
     if isinstance(source, str | Path):

@@ -72,10 +72,6 @@ class OwnGenerator(Generator):
         return self.of
 
     @property
-    def evaluations(self) -> int:
-        return self.sampler.evaluations
-
-    @property
     def fingerprint(self) -> str:
         said = json.dumps({**self.sampler.config(), "seed": 0}, sort_keys=True)  # seeds are those of the attempts
         return hashlib.sha256(f"{self.of.fingerprint} {said}".encode()).hexdigest()
@@ -207,16 +203,7 @@ class _Way:
     @property
     def film(self) -> Trajectory:
         """The record so far."""
-        return Trajectory(
-            alpha=torch.tensor([look.alpha for look in self.seen], dtype=torch.float64),
-            sigma=torch.tensor([look.sigma for look in self.seen], dtype=torch.float64),
-            x=torch.stack([look.x for look in self.seen]),
-            denoised=torch.stack([look.denoised for look in self.seen]),
-            origin=self.seen[-1].denoised,
-            columns={},
-            walk=self.by.sampler,
-            provenance={"model": self.by.of.name},
-        )
+        return Trajectory.of(self.seen, self.seen[-1].denoised, self.by.sampler, provenance={"model": self.by.of.name})
 
     def _drawn(self, i: int) -> Tensor:
         return self._padded(torch.stack([noise.normal(tuple(self.x.shape[1:]), "request, step", seed, i) for seed in self.seeds]))

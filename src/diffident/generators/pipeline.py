@@ -59,10 +59,6 @@ class PipelineGenerator(Generator):
         return self.asked
 
     @property
-    def evaluations(self) -> int | None:
-        return None
-
-    @property
     def fingerprint(self) -> str:
         return self._identified
 
@@ -97,8 +93,7 @@ class PipelineGenerator(Generator):
             return output
         values = output.detach().float().cpu().numpy() if isinstance(output, torch.Tensor) else np.asarray(output)
         shaped = np.moveaxis(values, 0, -1) if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[-1] not in (1, 3) else values
-        scaled = shaped if shaped.dtype == np.uint8 else np.rint(255 * np.clip(shaped, 0, 1)).astype(np.uint8)
-        return PIL.Image.fromarray(scaled[..., 0] if scaled.ndim == 3 and scaled.shape[-1] == 1 else scaled)
+        return _drawn(shaped[..., 0] if shaped.ndim == 3 and shaped.shape[-1] == 1 else shaped)
 
     def attempts(self, wishes: Sequence[Request], seeds: Sequence[int], watch: Watch | None = None) -> Iterator[Attempt]:
         for i, (wish, seed) in enumerate(zip(wishes, seeds, strict=True)):
@@ -128,7 +123,8 @@ class PipelineGenerator(Generator):
     def _looks(self, wish: Request, named: Mapping[str, Any]) -> int:
         """How many looks a call takes: a picture that is started from is not taken all the way."""
         given = {**self.arguments, **named}
-        steps = len(given.get("timesteps") or given.get("sigmas") or ()) or int(given.get("num_inference_steps") or self._steps)
+        own = next((given[name] for name in ("timesteps", "sigmas") if given.get(name) is not None), None)
+        steps = int(given.get("num_inference_steps") or self._steps) if own is None else len(own)
         return steps if wish.strength is None else max(min(int(steps * wish.strength), steps), 1)
 
     @property
@@ -147,19 +143,7 @@ class _Stop:
         self.watch, self.at = watch, after(watch.share, steps)
 
     def __call__(self, looks: Sequence[Look]) -> bool:
-        return len(looks) == self.at and bool(self.watch.hopeless(_film(looks))[0])
-
-
-def _film(looks: Sequence[Look]) -> Trajectory:
-    return Trajectory(
-        alpha=torch.tensor([look.alpha for look in looks], dtype=torch.float64),
-        sigma=torch.tensor([look.sigma for look in looks], dtype=torch.float64),
-        x=torch.stack([look.x for look in looks]),
-        denoised=torch.stack([look.denoised for look in looks]),
-        origin=looks[-1].denoised,
-        columns={},
-        walk=None,
-    )
+        return len(looks) == self.at and bool(self.watch.hopeless(Trajectory.of(looks, looks[-1].denoised, None))[0])
 
 
 def _told(wish: Request) -> tuple[list[Any], dict[str, Any]]:
@@ -184,7 +168,11 @@ def _picture(item: Any) -> Any:
     if isinstance(item, str | Path):
         with PIL.Image.open(item) as opened:
             return opened.convert("RGB")
-    values = np.asarray(item)
+    return _drawn(np.asarray(item))
+
+
+def _drawn(values: np.ndarray) -> PIL.Image.Image:
+    """A picture of values (h, w) or (h, w, channels) in 8 bits, or from 0 to 1."""
     return PIL.Image.fromarray(values if values.dtype == np.uint8 else np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8))
 
 

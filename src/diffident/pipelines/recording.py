@@ -125,16 +125,8 @@ class Reel:
 
     def trajectory(self, walk: Recorded, space: str) -> Trajectory:
         looks = [frame.look for frame in self.frames]
-        return Trajectory(
-            alpha=torch.tensor([look.alpha for look in looks], dtype=torch.float64),
-            sigma=torch.tensor([look.sigma for look in looks], dtype=torch.float64),
-            x=torch.stack([look.x for look in looks]),
-            denoised=torch.stack([look.denoised for look in looks]),
-            origin=_kept(self.origin if self.origin is not None else looks[-1].denoised),
-            columns=self._columns(),
-            walk=walk,
-            provenance={"pipeline": walk.pipeline, "scheduler": walk.scheduler, "space": space} | ({} if self.ended else {"ended": "before its last step"}),
-        )
+        about = {"pipeline": walk.pipeline, "scheduler": walk.scheduler, "space": space} | ({} if self.ended else {"ended": "before its last step"})
+        return Trajectory.of(looks, _kept(self.origin if self.origin is not None else looks[-1].denoised), walk, self._columns(), about)
 
     def _columns(self) -> dict[str, Tensor]:
         names = dict.fromkeys(name for frame in self.frames for name in frame.columns)

@@ -41,6 +41,15 @@ class Reading:
     def label(self) -> str:
         return self.name or self.statistic
 
+    def columns(self, width: int) -> tuple[str, ...]:
+        """Names of its so many columns; a vector's are numbered from 1.
+
+        >>> from diffident.walks import Unasked
+        >>> Reading(Unasked(), "trivial").columns(2)
+        ('trivial[1]', 'trivial[2]')
+        """
+        return (self.label,) if width == 1 else tuple(f"{self.label}[{i + 1}]" for i in range(width))
+
     @property
     def of(self) -> Statistic:
         """The statistic itself."""

@@ -79,16 +79,8 @@ class Walk(ABC):
             looks.append(look)
             for probe in probes:
                 columns[probe.name].append(probe(asked, look))
-        return Trajectory(
-            alpha=torch.tensor([look.alpha for look in looks], dtype=torch.float64),
-            sigma=torch.tensor([look.sigma for look in looks], dtype=torch.float64),
-            x=torch.stack([look.x for look in looks]),
-            denoised=torch.stack([look.denoised for look in looks]),
-            origin=self.about(items, looks[-1]),
-            columns={name: torch.stack(answers) for name, answers in columns.items()},
-            walk=self,
-            provenance=dict(provenance or {}),
-        )
+        found = {name: torch.stack(answers) for name, answers in columns.items()}
+        return Trajectory.of(looks, self.about(items, looks[-1]), self, found, provenance)
 
     def config(self) -> dict[str, Any]:
         """The walk as plain data for JSON; :func:`walk_from` reads it back."""
